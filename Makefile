@@ -1,0 +1,82 @@
+# Everything is built with one selection of packages (the whole workspace with its tests) and run from the target
+# folder: cargo unites the features of what is selected, and another selection would build the AWS crates once more.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ssm-ready
+
+TICKING := tests/tools/ticking.sh
+
+DENY_VERSION := 0.20.2
+# Without "advisories", whose database is a git repository: `make deny DENY=advisories` fetches it.
+DENY ?= bans licenses sources
+
+.PHONY: help
+help: ## This list.
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+		|| sed -nE 's/^([a-z-]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: format build clippy tools ## Everything that must hold; from nothing about 30 minutes on two cores, then 5.
+	@echo '== tests in Rust' >&2
+	$(TICKING) tests $(CARGO) test --workspace
+	@echo '== tests of the AWS stand-in' >&2
+	venv=$$(tests/aws/setup.sh | tail -n 1); \
+		cd tests/aws && PYTHONDONTWRITEBYTECODE=1 "$$venv/bin/python" -m pytest -q -p no:cacheprovider tests
+
+.PHONY: build
+build: ## The controller and all tests, in the dev profile; 8 minutes the first time.
+	@echo '== build' >&2
+	$(TICKING) build $(CARGO) build --workspace --all-targets
+
+.PHONY: tools
+tools: ## What the tests run against: kube-apiserver, etcd and the AWS stand-in; 9 minutes the first time.
+	@echo '== tools' >&2
+	@tests/tools/build.sh >/dev/null
+	@$(TICKING) 'stand-in: installing' tests/aws/setup.sh >/dev/null
+
+.PHONY: demo
+demo: build tools ## The controller at work on a real API server and the AWS stand-in.
+	$(TARGET)/debug/demo
+
+.PHONY: bench
+bench: build tools ## What the release build costs: calls, writes, CPU, memory, detection times.
+	$(TICKING) 'release build' $(CARGO) build --release -p ssm-ready
+	SSM_READY_BIN=$(abspath $(TARGET))/release/ssm-ready $(TARGET)/debug/bench
+
+.PHONY: crds
+crds: ## Writes the definitions of our kinds (crds/*.yaml) anew from their Rust types.
+	UPDATE_CRDS=1 $(CARGO) test -p ssm-ready-crds
+
+.PHONY: lint
+lint: format clippy deny ## Formatting, clippy, and the licences and sources of dependencies.
+
+.PHONY: format
+format:
+	@echo '== format' >&2
+	$(CARGO) fmt --all --check
+	@files=$$(find tests -name '*.go' -not -path '*/.*'); \
+		if [[ -n $$files ]]; then unformatted=$$(gofmt -l $$files); fi; \
+		if [[ -n $${unformatted:-} ]]; then echo "not formatted (gofmt): $$unformatted" >&2; exit 1; fi
+
+.PHONY: clippy
+clippy:
+	@echo '== clippy' >&2
+	$(TICKING) clippy $(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# Taken from the PATH if it is there in a version that reads our deny.toml; else installed once.
+.PHONY: deny
+deny:
+	@echo '== cargo-deny' >&2
+	@if [[ $$(cargo-deny --version 2>/dev/null) == "cargo-deny $(basename $(DENY_VERSION))".* ]]; then deny=cargo-deny; \
+	else \
+		root=$(CACHE)/cargo-deny-$(DENY_VERSION); deny=$$root/bin/cargo-deny; \
+		[[ -x $$deny ]] || $(TICKING) 'installing cargo-deny, once' \
+			$(CARGO) install cargo-deny --version $(DENY_VERSION) --locked --root "$$root"; \
+	fi; \
+	"$$deny" --all-features check --hide-inclusion-graph $(DENY)

@@ -1,0 +1,4 @@
+//! The adapter, as it is seen from the wire.
+
+mod calls;
+mod sessions;

@@ -1,0 +1,21 @@
+//! What ssm-ready decides: facts in, verdicts and plans out.
+//!
+//! Nothing here does IO, reads a clock or rolls dice: time and randomness are arguments. That is what makes every rule
+//! testable by a table.
+
+pub mod brake;
+pub mod calls;
+pub mod deletion;
+pub mod evaluate;
+pub mod facts;
+pub mod fault;
+pub mod ids;
+pub mod overlay;
+pub mod plan;
+pub mod posture;
+pub mod reason;
+pub mod report;
+pub mod snapshot;
+#[cfg(test)]
+mod testing;
+pub mod write;

@@ -1,0 +1,153 @@
+//! Every reason that a condition can give: what it means, whom it waits for, and what to do.
+
+use std::fmt;
+
+/// Whom a reason waits for; it decides between `Reconciling` and `Stalled`, and when to look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Waits {
+    /// For nobody: all is well.
+    Nobody,
+    /// For AWS or another object: work is under way.
+    Progress,
+    /// For a next try.
+    Retry,
+    /// For IAM to propagate: ten minutes of tries, then a person.
+    Grace,
+    /// For a person: looked at again hourly.
+    Person,
+}
+
+macro_rules! reasons {
+    ($($name:ident, $waits:ident, $meaning:literal, $fix:literal;)*) => {
+        /// Why a condition is as it is. Names are API: they do not change.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The reason as conditions and events show it.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// Whom it waits for.
+            #[must_use]
+            pub fn waits(self) -> Waits {
+                match self { $(Self::$name => Waits::$waits,)* }
+            }
+
+            /// What it means, in a sentence.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub fn fix(self) -> &'static str {
+                match self { $(Self::$name => $fix,)* }
+            }
+
+            /// Reads a reason from a stored condition.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|r| r.as_str() == text)
+            }
+        }
+    };
+}
+
+reasons! {
+    Succeeded, Nobody, "What the object declares holds in AWS.", "Nothing to do.";
+    Evaluated, Nobody, "The object was evaluated and nothing was written, because its mode is Observe.", "Read status.plan for what Enforce would do.";
+    UsingExisting, Nobody, "An endpoint that ssm-ready did not make serves the VPC and is good.", "Nothing to do; set endpoints.adoption: TakeOver to have it managed.";
+    Progressing, Progress, "Work is under way.", "Wait; status.plan and the other conditions say what is being done.";
+    ProgressingWithRetry, Retry, "The last try failed and another follows by itself.", "Read the condition that is False.";
+    Suspended, Nobody, "spec.suspend is true: nothing is read, written or repaired.", "Set spec.suspend to false, or remove it.";
+    DependencyNotReady, Progress, "The AwsAccount that the object names does not exist or is not ready yet.", "Create the AwsAccount, or correct target.accountRef.name.";
+    AccountSuspended, Progress, "The AwsAccount is suspended, so nothing is done in the account.", "Set spec.suspend of the AwsAccount to false.";
+    AccessNotGranted, Person, "The AwsAccount does not let this namespace or kind use it.", "Have the owner of the AwsAccount add the namespace to spec.access.";
+    ModeNotAllowed, Person, "The object's mode goes beyond the maxMode that the AwsAccount grants the namespace.", "Set spec.mode: Observe, or have the owner of the AwsAccount raise maxMode.";
+    RegionNotAllowed, Person, "The AwsAccount does not allow the region.", "Add the region to spec.regions.allowed of the AwsAccount, or choose another.";
+    DuplicateTarget, Person, "An older object has the same target; one target has one object.", "Delete one of the two.";
+    InvalidSpec, Person, "A field of the spec cannot be understood.", "Correct the field that the message names.";
+    AssumeRoleDenied, Grace, "AWS refuses the role: it does not exist, does not trust the controller, or wants another external id.", "Check the role's trust policy, the external id and the controller's permission to sts:AssumeRole.";
+    AccountMismatch, Person, "The session turned out to be of another account than the one declared.", "Correct spec.accountId or spec.assumeRole.roleArn of the AwsAccount.";
+    NoCredentials, Retry, "The controller has no AWS credentials of its own.", "Give its service account an identity (IRSA or EKS Pod Identity), or set the AWS_* variables.";
+    SessionFailed, Retry, "No session could be had in the account.", "See the message; the next try follows by itself.";
+    RegionDisabled, Person, "The region is not enabled for the account.", "Enable the region in the account, or remove the object.";
+    AccountInUse, Progress, "The AwsAccount is being deleted, but objects still use it.", "Delete the objects that the message names; the AwsAccount goes after the last of them.";
+    VpcNotFound, Person, "The account has no such VPC in the region.", "Correct target.vpcId, target.region or the AwsAccount.";
+    VpcOwnedElsewhere, Person, "The VPC is shared from another account; only its owner can make endpoints in it.", "Declare the VPC with an AwsAccount of the owner.";
+    PrerequisiteMissing, Nobody, "It waits for what another condition says.", "Read the other conditions that are False.";
+    DnsAttributesOff, Person, "enableDnsSupport or enableDnsHostnames of the VPC is off, so private DNS cannot work.", "Set dns.attributes: Enforce, or switch both on in the VPC.";
+    DnsAttributesDenied, Grace, "The VPC's DNS attributes are off and the role may not switch them on.", "Allow ec2:ModifyVpcAttribute to the role, or switch both on in the VPC.";
+    SecurityGroupMissing, Progress, "The endpoints' security group does not exist yet.", "Wait.";
+    SecurityGroupIncomplete, Progress, "The endpoints' security group does not yet admit everything declared.", "Wait.";
+    SecurityGroupNotFound, Person, "A security group that the spec names does not exist in the VPC.", "Correct endpoints.securityGroup.existing.ids.";
+    SecurityGroupRejectsClients, Person, "The security groups that the spec names do not admit HTTPS from all of the VPC.", "Add the ingress rules that the message names, or let ssm-ready create the group.";
+    SecurityGroupConflict, Person, "A security group of the name that ssm-ready would use exists without its tags.", "Restore its tags, delete it, or set endpoints.adoption: TakeOver.";
+    UnexpectedIngress, Nobody, "The managed security group admits more than was declared; rules that ssm-ready did not make are left alone.", "Remove the rules that the message names, or declare them.";
+    EndpointMissing, Progress, "An endpoint is missing.", "Wait; in Observe, see status.plan.";
+    EndpointPending, Progress, "An endpoint is being made.", "Wait.";
+    EndpointDeleting, Progress, "An endpoint is being deleted; its successor has to wait for that.", "Wait.";
+    EndpointFailed, Retry, "An endpoint failed for good; it is deleted and made anew.", "See the message for AWS's reason.";
+    EndpointDegraded, Retry, "AWS calls the endpoint partial or by a state that is not known.", "Look at the endpoint in the AWS console.";
+    EndpointDrifted, Progress, "An endpoint differs from what is declared.", "Wait; it is being repaired.";
+    EndpointConflict, Person, "An endpoint that ssm-ready did not make holds the service's private DNS name and is not good.", "Repair or delete it, or set endpoints.adoption: TakeOver.";
+    PrivateDnsConflict, Person, "A private hosted zone or another endpoint holds the service's name in the VPC.", "Remove the hosted zone's association or the other endpoint.";
+    PrivateDnsOff, Progress, "An endpoint's private DNS is still off.", "Wait; it is switched on once the endpoint is available and its security group admits the VPC.";
+    OwnershipTagsLost, Nobody, "A thing that ssm-ready made has lost its ownership tags and is no longer touched.", "Restore the tags, or set endpoints.adoption: TakeOver.";
+    UndeclaredEndpoint, Nobody, "An endpoint that ssm-ready made is no longer declared and is kept by the deletion policy.", "Set endpoints.deletionPolicy: Delete to have it deleted.";
+    ServiceNotOffered, Person, "The region does not offer the service as an endpoint.", "Remove the capability or service; for ec2messages use Auto or Never.";
+    NoSuitableSubnet, Person, "The VPC has no subnet that fits: a zone that the service supports, the address family, and the spec's selection.", "Add a subnet, or change endpoints.subnets.";
+    NoFreeAddresses, Person, "The subnets that fit have no free address.", "Free addresses or add a subnet.";
+    QuotaReached, Person, "An AWS quota is reached.", "Raise the quota (interface endpoints per VPC: L-29B6F2EB) or remove what is not needed.";
+    RoutesMissing, Progress, "Route tables do not yet lead to the S3 gateway endpoint.", "Wait.";
+    RouteTableNotFound, Person, "A route table that the spec names does not exist in the VPC.", "Correct endpoints.s3.routeTables.ids.";
+    RouteConflict, Person, "A route table already leads S3 to a gateway endpoint that ssm-ready did not make.", "Remove that route, or set endpoints.adoption: UseExisting or TakeOver.";
+    PolicyRestricted, Progress, "An endpoint's policy is not full access.", "Wait; it is being repaired.";
+    PermissionDenied, Grace, "AWS denies the role an action that is needed.", "Allow the action that the message names to the role.";
+    PermissionsMissing, Nobody, "IAM says that the role lacks actions that may be needed.", "Allow the actions that the message names to the role.";
+    PermissionsUnknown, Nobody, "IAM does not let us ask what the role may do.", "Allow iam:SimulatePrincipalPolicy to the role, if the check is wanted.";
+    Throttled, Retry, "AWS throttles the account.", "Wait; lower guardrails.apiSharePercent if others use the account heavily.";
+    RateLimited, Progress, "The next call waits so that AWS's rate limit is kept.", "Wait.";
+    WriteBrake, Retry, "The controller-wide brake on creations and deletions is on.", "Find out why so much changes; raise --max-creates-per-hour or --max-deletes-per-hour if it is meant.";
+    AwsError, Retry, "AWS or the network failed.", "Wait; see the message.";
+    RequestInvalid, Person, "AWS refuses a request as invalid.", "See the message.";
+    FactUnreadable, Retry, "Something that has to be known could not be read.", "See the message: allow the action, or wait.";
+    Deleting, Progress, "What the object made is being deleted.", "Wait; the message says where it stands.";
+    DeletionHeld, Person, "The object is deleted, but what it made cannot be removed now.", "See the message; deletionPolicy: Retain or the annotation ssmready.dev/abandon let it go.";
+    LeftBehind, Nobody, "The object is gone and left things behind in AWS.", "The message names them.";
+    DriftRepaired, Nobody, "Something that was changed behind our back is as declared again.", "Nothing to do.";
+    DriftDetected, Nobody, "Something managed was changed behind our back.", "See status.drift.";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_camel_case_and_explained() {
+        for reason in Reason::ALL {
+            let name = reason.as_str();
+            assert!(
+                name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(char::is_alphanumeric),
+                "{name}"
+            );
+            assert!(reason.meaning().ends_with('.') && reason.fix().ends_with('.'), "{name}");
+            assert_eq!(Reason::parse(name), Some(*reason));
+        }
+    }
+}

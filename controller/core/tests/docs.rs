@@ -1,0 +1,99 @@
+//! The pages that are made from the code's own tables are up to date.
+#![allow(missing_docs)]
+
+use std::{fmt::Write as _, path::Path};
+
+use ssm_ready_core::{
+    calls::{AgeClass, Operation, Purpose},
+    reason::{Reason, Waits},
+};
+
+/// Compares a page with what the code says; writes it anew with UPDATE_DOCS=1.
+fn check(name: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, expected, "{name} is not up to date: UPDATE_DOCS=1 cargo test -p ssm-ready-core");
+}
+
+#[test]
+fn reasons() {
+    let mut page = String::from(
+        "# Reasons\n\nEach condition and event gives one of these. `kubectl describe` shows the message, which names what it is about; `kubectl get vpcp -A -o wide` shows the reason of `Ready`.\n\n| Reason | Waits for | Meaning | What to do |\n|---|---|---|---|\n",
+    );
+    for reason in Reason::ALL {
+        let waits = match reason.waits() {
+            Waits::Nobody => "-",
+            Waits::Progress => "AWS or another object",
+            Waits::Retry => "the next try",
+            Waits::Grace => "IAM for 10 minutes, then a person",
+            Waits::Person => "a person; tried again hourly",
+        };
+        writeln!(page, "| `{reason}` | {waits} | {} | {} |", reason.meaning(), reason.fix()).unwrap();
+    }
+    check("reasons.md", &page);
+}
+
+#[test]
+fn permissions() {
+    let mut page = String::from("# Permissions\n\n");
+    page.push_str(
+        "The controller's own identity needs `sts:AssumeRole` on the roles of the `AwsAccount`s, and nothing else. ",
+    );
+    page.push_str("A role that only looks (`observeRoleArn`, or mode Observe) needs the reads; one that enforces needs the writes too. ");
+    page.push_str("Restrict the writes by the tag `ssmready.dev/cluster`: on what is made by `aws:RequestTag`, on what is changed by `aws:ResourceTag`. Tags are set in the call that makes a thing, so `ec2:CreateTags` is needed for the creations.\n\n");
+    for (title, writes) in [("Reads", false), ("Writes", true)] {
+        writeln!(
+            page,
+            "## {title}\n\n| Action | What for | {} |\n|---|---|---|",
+            if writes { "What has to hold first" } else { "Read" }
+        )
+        .unwrap();
+        for operation in Operation::ALL.iter().filter(|o| o.writes() == writes) {
+            let last = match operation.purpose() {
+                Purpose::Identity => "for each session".to_owned(),
+                Purpose::Read(class) => describe(class).to_owned(),
+                Purpose::Write { guard } => guard.to_owned(),
+            };
+            writeln!(page, "| `{}` | {} | {last} |", operation.iam_action(), operation.why()).unwrap();
+        }
+        page.push('\n');
+    }
+    check("permissions.md", &page);
+}
+
+fn describe(class: AgeClass) -> &'static str {
+    match class {
+        AgeClass::Fast => "at the shortest interval of the region's objects",
+        AgeClass::Slow => "hourly",
+        AgeClass::Rare => "daily",
+        AgeClass::OnDemand => "while an object is deleted",
+    }
+}
+
+#[test]
+fn freshness() {
+    let mut page = String::from("# How soon what is seen\n\n");
+    page.push_str("Facts are read once for an account and region, whatever the number of objects. The time is the worst in which a change behind our back is seen; an edit of an object or the annotation `ssmready.dev/requestedAt` looks at once (at most once in 15 seconds for an account and region).\n\n");
+    page.push_str("| Fact | Seen within | AWS's rate limit: burst, then a second |\n|---|---|---|\n");
+    for operation in Operation::ALL {
+        if let Purpose::Read(class) = operation.purpose() {
+            let (burst, rate) = operation.bucket().rates();
+            writeln!(page, "| {} (`{}`) | {} | {burst}, {rate} |", operation.why(), operation.name(), within(class))
+                .unwrap();
+        }
+    }
+    page.push_str("\nA fact that could not be read for three times this long counts as Unknown.\n");
+    check("freshness.md", &page);
+}
+
+fn within(class: AgeClass) -> &'static str {
+    match class {
+        AgeClass::Fast => "`interval` (10 minutes)",
+        AgeClass::Slow => "an hour",
+        AgeClass::Rare => "a day",
+        AgeClass::OnDemand => "15 seconds",
+    }
+}

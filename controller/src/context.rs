@@ -1,0 +1,242 @@
+//! What reconcilers share.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    ResourceExt,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{events::Recorder, reflector::Store},
+};
+use ssm_ready_cloud::Cloud;
+use ssm_ready_core::{brake::Brake, facts::Permission, fault::Fault, posture::Mode};
+use ssm_ready_crds::{AwsAccount, VpcPosture};
+
+use crate::{
+    metrics::Metrics,
+    place::Places,
+    queue::{Backoff, Queue},
+};
+
+/// An object to be reconciled.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// An `AwsAccount`.
+    Account(String),
+    /// A `VpcPosture`: namespace and name.
+    Vpc(String, String),
+}
+
+impl Key {
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Account(_) => "AwsAccount",
+            Self::Vpc(..) => "VpcPosture",
+        }
+    }
+
+    /// The namespace; none for what is cluster-scoped.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Account(_) => None,
+            Self::Vpc(namespace, _) => Some(namespace),
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Account(name) | Self::Vpc(_, name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(name) => write!(f, "AwsAccount/{name}"),
+            Self::Vpc(namespace, name) => write!(f, "VpcPosture/{namespace}/{name}"),
+        }
+    }
+}
+
+/// The objects as the API server last told of them; one that cannot be read does not stop the others.
+pub struct Stores {
+    /// Accounts.
+    pub accounts: Store<DeserializeGuard<AwsAccount>>,
+    /// VPC postures.
+    pub vpcs: Store<DeserializeGuard<VpcPosture>>,
+    /// Namespaces, for their labels.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+}
+
+impl Stores {
+    /// An account by name.
+    #[must_use]
+    pub fn account(&self, name: &str) -> Option<AwsAccount> {
+        let found = self.accounts.find(|guard| guard.name_any() == name)?;
+        found.0.as_ref().ok().cloned()
+    }
+
+    /// All readable VPC postures for which `pick` holds.
+    #[must_use]
+    pub fn vpcs_where(&self, pick: impl Fn(&VpcPosture) -> bool) -> Vec<VpcPosture> {
+        let all = self.vpcs.state();
+        all.iter().filter_map(|guard| guard.0.as_ref().ok()).filter(|v| pick(v)).cloned().collect()
+    }
+
+    /// All readable accounts for which `pick` holds.
+    #[must_use]
+    pub fn accounts_where(&self, pick: impl Fn(&AwsAccount) -> bool) -> Vec<AwsAccount> {
+        let all = self.accounts.state();
+        all.iter().filter_map(|guard| guard.0.as_ref().ok()).filter(|a| pick(a)).cloned().collect()
+    }
+
+    /// The labels of a namespace.
+    #[must_use]
+    pub fn labels(&self, namespace: &str) -> BTreeMap<String, String> {
+        self.namespaces.find(|n| n.name_any() == namespace).map(|n| n.labels().clone()).unwrap_or_default()
+    }
+}
+
+/// What the flags say.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The controller installation, as in the ownership tags.
+    pub cluster: String,
+    /// The mode that nothing exceeds.
+    pub mode: Mode,
+    /// The region of the controller's own identity, where it has one.
+    pub home_region: Option<String>,
+}
+
+/// What is remembered of an object while the process lives; losing it costs a few reads.
+#[derive(Debug, Default, Clone)]
+pub struct Local {
+    /// Since when something has been denied without a break.
+    pub denied_since: Option<Timestamp>,
+    /// The generation and request for which fresh facts were asked.
+    pub asked_for: Option<(i64, Option<String>)>,
+    /// The last permission preflight, and the generation it was for.
+    pub permissions: Option<(Timestamp, i64, Result<Vec<Permission>, Fault>)>,
+}
+
+/// What reconcilers share.
+pub struct Context {
+    /// Kubernetes.
+    pub client: kube::Client,
+    /// AWS.
+    pub cloud: Arc<dyn Cloud>,
+    /// The flags.
+    pub settings: Settings,
+    /// The brake.
+    pub brake: Mutex<Brake>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// The queue.
+    pub queue: Queue<Key>,
+    /// Facts.
+    pub places: Places,
+    /// Objects.
+    pub stores: Stores,
+    /// Events.
+    pub recorder: Recorder,
+    /// Waits after failures.
+    pub backoff: Mutex<Backoff<Key>>,
+    local: Mutex<HashMap<Key, Local>>,
+}
+
+impl Context {
+    /// Puts the parts together.
+    #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "the one place where the parts meet")]
+    pub fn new(
+        client: kube::Client,
+        cloud: Arc<dyn Cloud>,
+        settings: Settings,
+        brake: Brake,
+        metrics: Arc<Metrics>,
+        queue: Queue<Key>,
+        places: Places,
+        stores: Stores,
+        recorder: Recorder,
+    ) -> Self {
+        Self {
+            client,
+            cloud,
+            settings,
+            brake: Mutex::new(brake),
+            metrics,
+            queue,
+            places,
+            stores,
+            recorder,
+            backoff: Mutex::new(Backoff::new()),
+            local: Mutex::default(),
+        }
+    }
+
+    /// What is remembered of an object.
+    #[must_use]
+    pub fn local(&self, key: &Key) -> Local {
+        self.locals().get(key).cloned().unwrap_or_default()
+    }
+
+    /// Remembers something of an object.
+    pub fn remember(&self, key: &Key, change: impl FnOnce(&mut Local)) {
+        change(self.locals().entry(key.clone()).or_default());
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, key: &Key) {
+        self.locals().remove(key);
+        self.places.unfollow(key);
+        self.queue.forget(key);
+        self.backoff().forget(key);
+    }
+
+    /// How long something has been denied without a break, if `denied` now.
+    pub fn denied_for(&self, key: &Key, denied: bool) -> Duration {
+        let now = now();
+        let mut since = now;
+        self.remember(key, |local| {
+            local.denied_since = denied.then(|| local.denied_since.unwrap_or(now));
+            since = local.denied_since.unwrap_or(now);
+        });
+        Duration::try_from(now.duration_since(since)).unwrap_or_default()
+    }
+
+    /// The waits after failures.
+    pub fn backoff(&self) -> MutexGuard<'_, Backoff<Key>> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locals(&self) -> MutexGuard<'_, HashMap<Key, Local>> {
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time. Nothing below this crate reads a clock.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// A random number from 0 to 1, for spreading work in time.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a spread needs no exact number")]
+pub fn jitter() -> f64 {
+    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
+}

@@ -1,0 +1,101 @@
+//! Writes to Kubernetes: status, finalizers, events. Each is one call.
+
+use std::fmt::Debug;
+
+use kube::{
+    Resource, ResourceExt,
+    api::{Api, Patch, PatchParams},
+    runtime::events::{Event, EventType},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use ssm_ready_core::{fault::truncate, reason::Reason};
+
+use crate::{context::Context, metrics::KubeWrite};
+
+/// Who we are to the API server.
+pub const FIELD_MANAGER: &str = "ssm-ready";
+
+/// The longest note that an event may have, in bytes (validation of events.k8s.io/v1); characters may take up to four.
+const MAX_NOTE: usize = 250;
+
+/// Writes a whole status by server-side apply.
+///
+/// # Errors
+/// The API server's answer.
+pub async fn write_status<K, S>(
+    ctx: &Context,
+    api: &Api<K>,
+    object: &K,
+    kind: &'static str,
+    status: &S,
+) -> kube::Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    S: Serialize + Sync,
+{
+    let patch = serde_json::json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": { "name": object.name_any(), "uid": object.uid() },
+        "status": status,
+    });
+    api.patch_status(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await?;
+    ctx.metrics.kube_write(kind, KubeWrite::Status);
+    Ok(())
+}
+
+/// Adds or removes a finalizer; a change by somebody else in between is a conflict, and nothing is lost.
+///
+/// # Errors
+/// The API server's answer.
+pub async fn set_finalizer<K>(
+    ctx: &Context,
+    api: &Api<K>,
+    object: &K,
+    kind: &'static str,
+    name: &str,
+    on: bool,
+) -> kube::Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let mut finalizers = object.finalizers().to_vec();
+    if finalizers.iter().any(|f| f == name) == on {
+        return Ok(());
+    }
+    if on {
+        finalizers.push(name.to_owned());
+    } else {
+        finalizers.retain(|f| f != name);
+    }
+    let patch = serde_json::json!({
+        "metadata": { "resourceVersion": object.resource_version(), "uid": object.uid(), "finalizers": finalizers },
+    });
+    match api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(_) => {
+            ctx.metrics.kube_write(kind, KubeWrite::Finalizer);
+            Ok(())
+        }
+        // Gone already: nothing to take off.
+        Err(kube::Error::Api(status)) if !on && status.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Says something of an object in an event. One that cannot be written is logged: events are for people, not for us.
+pub async fn event<K>(ctx: &Context, object: &K, kind: &'static str, warning: bool, reason: Reason, note: &str)
+where
+    K: Resource<DynamicType = ()>,
+{
+    let event = Event {
+        type_: if warning { EventType::Warning } else { EventType::Normal },
+        reason: reason.as_str().to_owned(),
+        note: Some(truncate(note, MAX_NOTE)),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    match ctx.recorder.publish(&event, &object.object_ref(&())).await {
+        Ok(()) => ctx.metrics.kube_write(kind, KubeWrite::Event),
+        Err(error) => tracing::warn!(error = %error, "event not written"),
+    }
+}

@@ -1,0 +1,17 @@
+//! The controller: from Kubernetes objects to AWS and back.
+
+pub mod admit;
+pub mod apply;
+pub mod args;
+pub mod context;
+pub mod http;
+pub mod kube_io;
+pub mod metrics;
+pub mod place;
+pub mod queue;
+pub mod reconcile;
+pub mod run;
+pub mod spec;
+pub mod status;
+pub mod telemetry;
+mod watch;

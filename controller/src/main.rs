@@ -1,0 +1,75 @@
+//! The binary `ssm-ready`.
+
+use std::{io::Write as _, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use clap::Parser;
+use ssm_ready::{
+    args::{Cli, Command, ControllerArgs},
+    metrics::Metrics,
+    run::run,
+    telemetry,
+};
+use ssm_ready_core::{
+    calls::Operation,
+    ids::{AccountId, Region},
+};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Crds => crds(),
+        Command::Controller(args) => {
+            telemetry::init(args.log_format, &args.log_level)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            let outcome = runtime.block_on(controller(*args));
+            runtime.shutdown_timeout(Duration::from_secs(5));
+            outcome
+        }
+    }
+}
+
+/// Prints the CustomResourceDefinitions.
+fn crds() -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for crd in ssm_ready_crds::all() {
+        writeln!(out, "---\n{}", ssm_ready_crds::yaml(&crd)?.trim_start_matches("---\n").trim_end())?;
+    }
+    Ok(())
+}
+
+async fn controller(args: ControllerArgs) -> anyhow::Result<()> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
+    let stop = CancellationToken::new();
+    let on_signal = stop.clone();
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        on_signal.cancel();
+    });
+    let config =
+        kube::Config::infer().await.context("no Kubernetes API server: set KUBECONFIG, or run in a cluster")?;
+    let client = kube::Client::try_from(config)?;
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let cloud = Arc::new(ssm_ready_cloud::AwsCloud::from_env(Arc::new(Counted(metrics.clone()))).await);
+    run(args, metrics, cloud, client, stop).await
+}
+
+/// Counts AWS calls in metrics.
+#[derive(Debug)]
+struct Counted(Arc<Metrics>);
+
+impl ssm_ready_cloud::Observer for Counted {
+    fn called(&self, operation: Operation, _: &AccountId, _: &Region, outcome: &'static str, took: Duration) {
+        self.0.aws_call(operation.service(), operation.name(), outcome, took);
+    }
+
+    fn waited(&self, operation: Operation, wait: Duration) {
+        self.0.aws_limiter_wait(operation.name(), wait);
+    }
+}

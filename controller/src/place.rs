@@ -1,0 +1,440 @@
+//! The observe step: one account and region, read once for everybody in it.
+//!
+//! A place reads by itself: when facts outgrow their age class, and when something is known to have changed (the first
+//! time at once, then at most once in 15 seconds). Objects never wait for a read: they are put back into the queue when
+//! it is done, so that a dead account holds up nobody else's work.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use ssm_ready_cloud::Cloud;
+use ssm_ready_core::{
+    calls::AgeClass,
+    facts::{Scope, VpcAttribute},
+    fault::Fault,
+    ids::{SecurityGroupId, VpcId},
+    overlay::{Overlay, Recent},
+    snapshot::{FactKey, FactValue, Snapshot, next_reread},
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::{Key, jitter, now},
+    metrics::Metrics,
+    queue::{Priority, Queue},
+};
+
+/// Facts that changed are read again together, at most once in this time.
+const REREAD_EVERY: Duration = Duration::from_secs(15);
+/// How long a first read waits for others that want one too.
+const GATHER: Duration = Duration::from_millis(300);
+/// What is due within this share of the interval is read along with what is due now.
+const READ_ALONG: u32 = 5;
+/// A place that has nothing to read looks again after this time.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What an object wants to know of a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interest {
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// How often AWS is looked at.
+    pub interval: Duration,
+    /// The security group whose network interfaces matter, while the object is being deleted.
+    pub interfaces: Option<SecurityGroupId>,
+}
+
+impl Interest {
+    fn keys(&self) -> impl Iterator<Item = FactKey> + '_ {
+        FactKey::LISTS
+            .into_iter()
+            .chain(VpcAttribute::BOTH.into_iter().map(|a| FactKey::Attribute(self.vpc.clone(), a)))
+            .chain(self.interfaces.iter().map(|g| FactKey::Interfaces(g.clone())))
+    }
+}
+
+#[derive(Debug)]
+struct Follower {
+    interest: Interest,
+    /// Facts that the object needs read after a time: what it changed, or was told to look at.
+    needs: HashMap<FactKey, Timestamp>,
+}
+
+#[derive(Debug)]
+struct State {
+    scope: Scope,
+    snapshot: Arc<Snapshot>,
+    overlay: Overlay,
+    followers: HashMap<Key, Follower>,
+    /// What is being read, and since when.
+    reading: Option<(Timestamp, BTreeSet<FactKey>)>,
+    last_reread: Option<Timestamp>,
+    jitter: f64,
+}
+
+/// What an object sees when it looks.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// The facts.
+    pub snapshot: Arc<Snapshot>,
+    /// Our own recent creations.
+    pub overlay: Overlay,
+    /// The shortest interval of the place, by which facts age.
+    pub interval: Duration,
+}
+
+/// One account and region.
+#[derive(Debug)]
+pub struct Place {
+    state: Mutex<State>,
+    wake: Notify,
+    gone: CancellationToken,
+}
+
+/// Which place: the `AwsAccount`'s name and the region.
+pub type PlaceKey = (String, String);
+
+/// All places.
+#[derive(Debug)]
+pub struct Places {
+    cloud: Arc<dyn Cloud>,
+    queue: Queue<Key>,
+    metrics: Arc<Metrics>,
+    jitter_percent: u8,
+    places: Mutex<HashMap<PlaceKey, Arc<Place>>>,
+    followed: Mutex<HashMap<Key, PlaceKey>>,
+    stop: CancellationToken,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Places {
+    /// No places yet.
+    #[must_use]
+    pub fn new(
+        cloud: Arc<dyn Cloud>,
+        queue: Queue<Key>,
+        metrics: Arc<Metrics>,
+        jitter_percent: u8,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { cloud, queue, metrics, jitter_percent, places: Mutex::default(), followed: Mutex::default(), stop }
+    }
+
+    /// Makes an object a follower of a place. A new way to read (another role, say) forgets what was read before.
+    pub fn follow(&self, key: &Key, place_key: &PlaceKey, scope: &Scope, interest: Interest) -> Arc<Place> {
+        let earlier = lock(&self.followed).insert(key.clone(), place_key.clone());
+        if earlier.is_some_and(|earlier| earlier != *place_key) {
+            self.unfollow(key);
+            lock(&self.followed).insert(key.clone(), place_key.clone());
+        }
+        let place = lock(&self.places).entry(place_key.clone()).or_insert_with(|| self.start(scope)).clone();
+        let mut state = place.lock();
+        if state.scope != *scope {
+            if state.scope.principal != scope.principal {
+                state.snapshot = Arc::default();
+            }
+            state.scope = scope.clone();
+            place.wake.notify_one();
+        }
+        match state.followers.get_mut(key) {
+            Some(follower) if follower.interest == interest => {}
+            Some(follower) => {
+                follower.interest = interest;
+                place.wake.notify_one();
+            }
+            None => {
+                state.followers.insert(key.clone(), Follower { interest, needs: HashMap::new() });
+                place.wake.notify_one();
+            }
+        }
+        drop(state);
+        place
+    }
+
+    /// Forgets an object; the last one's place goes with it.
+    pub fn unfollow(&self, key: &Key) {
+        let Some(place_key) = lock(&self.followed).remove(key) else { return };
+        let mut places = lock(&self.places);
+        let Some(place) = places.get(&place_key) else { return };
+        let mut state = place.lock();
+        state.followers.remove(key);
+        if state.followers.is_empty() {
+            place.gone.cancel();
+            self.metrics.snapshot_gone(state.scope.principal.account.as_str(), state.scope.region.as_str());
+            drop(state);
+            places.remove(&place_key);
+        }
+    }
+
+    fn start(&self, scope: &Scope) -> Arc<Place> {
+        let place = Arc::new(Place {
+            state: Mutex::new(State {
+                scope: scope.clone(),
+                snapshot: Arc::default(),
+                overlay: Overlay::default(),
+                followers: HashMap::new(),
+                reading: None,
+                last_reread: None,
+                jitter: f64::from(self.jitter_percent) / 100.0 * jitter(),
+            }),
+            wake: Notify::new(),
+            gone: self.stop.child_token(),
+        });
+        let reader = Reader {
+            place: place.clone(),
+            cloud: self.cloud.clone(),
+            queue: self.queue.clone(),
+            metrics: self.metrics.clone(),
+            jitter_percent: self.jitter_percent,
+        };
+        tokio::spawn(async move {
+            let gone = reader.place.gone.clone();
+            gone.run_until_cancelled(reader.run()).await;
+        });
+        place
+    }
+}
+
+impl Place {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// What the object sees; none while facts that it needs are still to be read: it is put back into the queue then.
+    pub fn look(&self, key: &Key) -> Option<Look> {
+        let mut state = self.lock();
+        let snapshot = state.snapshot.clone();
+        let interval = state.interval();
+        let follower = state.followers.get_mut(key)?;
+        let ready = follower.interest.keys().all(|k| snapshot.last_tried(&k).is_some())
+            && follower.needs.iter().all(|(k, after)| snapshot.last_tried(k).is_some_and(|tried| tried >= *after));
+        if !ready {
+            self.wake.notify_one();
+            return None;
+        }
+        follower.needs.clear();
+        let overlay = state.overlay.clone();
+        Some(Look { snapshot, overlay, interval })
+    }
+
+    /// Has facts read again, and the object wait for that.
+    pub fn need(&self, key: &Key, facts: impl IntoIterator<Item = FactKey>) {
+        let at = now();
+        let mut state = self.lock();
+        for fact in facts {
+            Arc::make_mut(&mut state.snapshot).mark_stale(fact.clone(), at);
+            if let Some(follower) = state.followers.get_mut(key) {
+                follower.needs.insert(fact, at);
+            }
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Has everything that the object rests on read again. For an edit (`at_once` false), what was read within the last
+    /// 15 seconds, or is being read, is fresh enough.
+    pub fn need_fresh(&self, key: &Key, at_once: bool) {
+        let at = now();
+        let mut state = self.lock();
+        let State { snapshot, followers, reading, .. } = &mut *state;
+        let Some(follower) = followers.get_mut(key) else { return };
+        let Follower { interest, needs } = follower;
+        for fact in interest.keys() {
+            let age = snapshot.read_at(&fact).map(|read| at.duration_since(read).unsigned_abs());
+            match reading {
+                Some((began, facts)) if !at_once && facts.contains(&fact) => {
+                    needs.insert(fact, *began);
+                }
+                _ if !at_once && age.is_some_and(|age| age < REREAD_EVERY) => {}
+                _ => {
+                    Arc::make_mut(snapshot).mark_stale(fact.clone(), at);
+                    needs.insert(fact, at);
+                }
+            }
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Remembers a creation until AWS lists it.
+    pub fn remember(&self, recent: Recent) {
+        self.lock().overlay.add(recent);
+    }
+}
+
+impl State {
+    fn interval(&self) -> Duration {
+        self.followers.values().map(|f| f.interest.interval).min().unwrap_or(IDLE)
+    }
+
+    fn wanted(&self) -> BTreeSet<FactKey> {
+        self.followers.values().flat_map(|f| f.interest.keys()).collect()
+    }
+
+    /// What to read now, and how long there is nothing to read otherwise.
+    fn next(&self, now: Timestamp) -> (BTreeSet<FactKey>, Duration) {
+        let interval = self.interval();
+        let wanted = self.wanted();
+        // Early rather than late, so that the age class stays the worst detection time.
+        let early = interval.mul_f64(self.jitter.clamp(0.0, 0.5));
+        let due = self.snapshot.due(&wanted, interval, early, now);
+        let (marked, aged): (BTreeSet<FactKey>, BTreeSet<FactKey>) =
+            due.into_iter().partition(|k| self.snapshot.is_stale(k) && self.snapshot.read_at(k).is_some());
+        let reread_at = next_reread(self.last_reread, REREAD_EVERY, now);
+        if !aged.is_empty() {
+            let mut all = self.snapshot.due(&wanted, interval, early + interval / READ_ALONG, now);
+            all.extend(marked);
+            return (all, Duration::ZERO);
+        }
+        if marked.is_empty() {
+            return (marked, self.until_aged(&wanted, interval, early, now));
+        }
+        if reread_at <= now {
+            return (marked, Duration::ZERO);
+        }
+        let wait = Duration::try_from(reread_at.duration_since(now)).unwrap_or(REREAD_EVERY);
+        (BTreeSet::new(), wait.min(self.until_aged(&wanted, interval, early, now)))
+    }
+
+    fn until_aged(&self, wanted: &BTreeSet<FactKey>, interval: Duration, early: Duration, now: Timestamp) -> Duration {
+        let left = wanted.iter().filter_map(|key| {
+            let tried = self.snapshot.last_tried(key)?;
+            let age = Duration::try_from(now.duration_since(tried)).unwrap_or_default();
+            let limit = if self.snapshot.fault(key).is_some() {
+                Duration::from_secs(60).min(interval)
+            } else {
+                key.class().limit(interval)
+            };
+            (!limit.is_zero()).then(|| limit.saturating_sub(early).saturating_sub(age))
+        });
+        left.min().unwrap_or(IDLE).max(Duration::from_millis(200))
+    }
+}
+
+struct Reader {
+    place: Arc<Place>,
+    cloud: Arc<dyn Cloud>,
+    queue: Queue<Key>,
+    metrics: Arc<Metrics>,
+    jitter_percent: u8,
+}
+
+impl Reader {
+    async fn run(&self) {
+        loop {
+            tokio::time::sleep(GATHER).await;
+            let (keys, wait) = {
+                let state = self.place.lock();
+                state.next(now())
+            };
+            if keys.is_empty() {
+                let _ = tokio::time::timeout(wait, self.place.wake.notified()).await;
+                continue;
+            }
+            self.read(keys).await;
+        }
+    }
+
+    async fn read(&self, keys: BTreeSet<FactKey>) {
+        let began = now();
+        let scope = {
+            let mut state = self.place.lock();
+            state.reading = Some((began, keys.clone()));
+            state.scope.clone()
+        };
+        let mut outcomes: Vec<(FactKey, Result<FactValue, Fault>, Timestamp)> = Vec::new();
+        let mut broken: Option<Fault> = None;
+        for key in &keys {
+            let at = now();
+            // Without a session no call can succeed: one attempt tells it for all.
+            let outcome = match &broken {
+                Some(fault) => Err(fault.clone()),
+                None => self.read_one(&scope, key).await,
+            };
+            if let Err(fault) = &outcome
+                && broken.is_none()
+            {
+                tracing::warn!(account = %scope.principal.account, region = %scope.region, error = %fault, "read failed");
+                if fault.of_identity() {
+                    self.metrics.session_failure(scope.principal.account.as_str());
+                    broken = Some(fault.clone());
+                }
+            }
+            outcomes.push((key.clone(), outcome, at));
+        }
+        let mut state = self.place.lock();
+        state.reading = None;
+        if state.scope.principal != scope.principal {
+            // Read as somebody else: it counts for nothing.
+            return;
+        }
+        let interval = state.interval();
+        for (key, outcome, at) in outcomes {
+            if outcome.is_ok() {
+                let class = match key.class() {
+                    AgeClass::Fast => "fast",
+                    AgeClass::Slow => "slow",
+                    AgeClass::Rare => "rare",
+                    AgeClass::OnDemand => "on-demand",
+                };
+                let read = tokio::time::Instant::now();
+                self.metrics.snapshot_read(
+                    scope.principal.account.as_str(),
+                    scope.region.as_str(),
+                    class,
+                    read.into_std(),
+                );
+            }
+            Arc::make_mut(&mut state.snapshot).note(&key, outcome, at);
+        }
+        let wanted = state.wanted();
+        Arc::make_mut(&mut state.snapshot).retain(&wanted);
+        let snapshot = state.snapshot.clone();
+        let now = now();
+        if let (Some(endpoints), Some(groups)) =
+            (snapshot.endpoints.reading(interval, now).known(), snapshot.security_groups.reading(interval, now).known())
+        {
+            state.overlay.settle(endpoints, groups, now);
+        }
+        state.last_reread = Some(began);
+        let sweep = keys.contains(&FactKey::Vpcs);
+        if sweep {
+            state.jitter = f64::from(self.jitter_percent) / 100.0 * jitter();
+        }
+        // Those who wait for these facts first; after a sweep everybody.
+        for (key, follower) in &state.followers {
+            let waits = follower.needs.keys().any(|k| keys.contains(k));
+            if waits {
+                self.queue.add(key.clone(), Priority::Edit);
+            } else if sweep || follower.interest.keys().any(|k| keys.contains(&k) && !FactKey::LISTS.contains(&k)) {
+                self.queue.add(key.clone(), Priority::Resync);
+            }
+        }
+    }
+
+    async fn read_one(&self, scope: &Scope, key: &FactKey) -> Result<FactValue, Fault> {
+        let cloud = &self.cloud;
+        Ok(match key {
+            FactKey::Vpcs => FactValue::Vpcs(cloud.vpcs(scope).await?),
+            FactKey::Endpoints => FactValue::Endpoints(cloud.endpoints(scope).await?),
+            FactKey::SecurityGroups => FactValue::SecurityGroups(cloud.security_groups(scope).await?),
+            FactKey::Instances => FactValue::Instances(cloud.instances(scope).await?),
+            FactKey::ManagedNodes => FactValue::ManagedNodes(cloud.managed_nodes(scope).await?),
+            FactKey::Subnets => FactValue::Subnets(cloud.subnets(scope).await?),
+            FactKey::RouteTables => FactValue::RouteTables(cloud.route_tables(scope).await?),
+            FactKey::Services => FactValue::Services(cloud.services(scope).await?),
+            FactKey::Attribute(vpc, attribute) => {
+                FactValue::Attribute(cloud.vpc_attribute(scope, vpc, *attribute).await?)
+            }
+            FactKey::Interfaces(group) => FactValue::Interfaces(cloud.network_interfaces(scope, group).await?),
+        })
+    }
+}

@@ -1,0 +1,240 @@
+//! The controller process: everything put together, started, and stopped in order.
+
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt,
+        events::{Recorder, Reporter},
+        reflector, watcher,
+    },
+};
+use ssm_ready_cloud::Cloud;
+use ssm_ready_core::{brake::Brake, posture::Mode};
+use ssm_ready_crds::{AwsAccount, VpcPosture};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::{
+    args::{self, ControllerArgs},
+    context::{Context, Key, Settings, Stores},
+    http::{Readiness, Server},
+    metrics::{Metrics, Reconciling},
+    place::Places,
+    queue::{Lease, Queue},
+    reconcile::reconcile,
+    watch,
+};
+
+/// The name of the controller in metrics, logs and events.
+const NAME: &str = "ssm-ready";
+
+/// Runs until `stop` is cancelled, then finishes what it is at, within the grace of the flags.
+///
+/// # Errors
+/// What keeps it from starting: no API server, an address in use.
+pub async fn run(
+    args: ControllerArgs,
+    metrics: Arc<Metrics>,
+    cloud: Arc<dyn Cloud>,
+    client: kube::Client,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let ControllerArgs {
+        cluster_id,
+        mode,
+        max_creates_per_hour,
+        max_deletes_per_hour,
+        concurrent,
+        watch_namespace,
+        log_level: _,
+        log_format: _,
+        metrics_bind_address,
+        health_bind_address,
+        interval_jitter_percent,
+        shutdown_grace,
+    } = args;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster_id, ?mode, concurrent, "starting");
+    let readiness = Readiness::new();
+    let gates = ["awsaccounts", "vpcpostures", "namespaces"].map(|name| readiness.gate(name));
+    let mut servers = JoinSet::new();
+    let listening = [
+        Server::health(health_bind_address, readiness).await.context("health server")?,
+        Server::metrics(metrics_bind_address, metrics.clone()).await.context("metrics server")?,
+    ];
+    let servers_stop = CancellationToken::new();
+    for server in listening.into_iter().flatten() {
+        servers.spawn(server.run(servers_stop.clone()));
+    }
+
+    metrics.controller(NAME, usize::from(concurrent));
+    let queue: Queue<Key> = Queue::new(metrics.queue(NAME));
+    let places = Places::new(cloud.clone(), queue.clone(), metrics.clone(), interval_jitter_percent, stop.clone());
+    let (accounts, accounts_writer) = reflector::store::<DeserializeGuard<AwsAccount>>();
+    let (vpcs, vpcs_writer) = reflector::store::<DeserializeGuard<VpcPosture>>();
+    let (namespaces, namespaces_writer) = reflector::store::<PartialObjectMeta<Namespace>>();
+    let ctx = Arc::new(Context::new(
+        client.clone(),
+        cloud,
+        Settings {
+            cluster: cluster_id,
+            mode: match mode {
+                args::Mode::Observe => Mode::Observe,
+                args::Mode::Enforce => Mode::Enforce,
+            },
+            home_region: std::env::var("AWS_REGION").ok().filter(|r| !r.is_empty()),
+        },
+        Brake::new(max_creates_per_hour as usize, max_deletes_per_hour as usize),
+        metrics.clone(),
+        queue.clone(),
+        places,
+        Stores { accounts, vpcs, namespaces },
+        Recorder::new(client.clone(), Reporter { controller: NAME.into(), instance: std::env::var("HOSTNAME").ok() }),
+    ));
+
+    let mut watches = JoinSet::new();
+    let [accounts_gate, vpcs_gate, namespaces_gate] = gates;
+    let config = watcher::Config::default();
+    let stream = watcher(Api::<DeserializeGuard<AwsAccount>>::all(client.clone()), config.clone());
+    watches.spawn(watch::accounts(
+        ctx.clone(),
+        stream.default_backoff().modify(trim).reflect(accounts_writer),
+        accounts_gate,
+    ));
+    let api = match &watch_namespace {
+        Some(namespace) => Api::<DeserializeGuard<VpcPosture>>::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let stream = watcher(api, config.clone());
+    watches.spawn(watch::vpcs(ctx.clone(), stream.default_backoff().modify(trim).reflect(vpcs_writer), vpcs_gate));
+    let stream = watcher(Api::<PartialObjectMeta<Namespace>>::all(client), config);
+    watches.spawn(watch::namespaces(
+        ctx.clone(),
+        stream.default_backoff().modify(trim).reflect(namespaces_writer),
+        namespaces_gate,
+    ));
+
+    let mut workers = JoinSet::new();
+    for _ in 0..concurrent {
+        workers.spawn(work(ctx.clone()));
+    }
+    let mut tally = tokio::time::interval(Duration::from_secs(15));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = tally.tick() => count(&ctx),
+            Some(ended) = watches.join_next() => {
+                ended.context("a watch ended")?;
+                anyhow::bail!("a watch ended");
+            }
+        }
+    }
+    tracing::info!("stopping: what is under way is finished first");
+    watches.abort_all();
+    queue.shut_down();
+    let finished = tokio::time::timeout(shutdown_grace, async { while workers.join_next().await.is_some() {} }).await;
+    if finished.is_err() {
+        tracing::warn!(grace = ?shutdown_grace, "not all work was finished in time; it is taken up again at the next start");
+    }
+    servers_stop.cancel();
+    while servers.join_next().await.is_some() {}
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Drops what nobody reads, to keep the caches small.
+fn trim<K: kube::Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+}
+
+/// Waits for the objects to be known, then reconciles one after another.
+async fn work(ctx: Arc<Context>) {
+    let stores = &ctx.stores;
+    let known = futures::future::try_join3(
+        stores.accounts.wait_until_ready(),
+        stores.vpcs.wait_until_ready(),
+        stores.namespaces.wait_until_ready(),
+    );
+    if known.await.is_err() {
+        return;
+    }
+    while let Some(lease) = ctx.queue.next().await {
+        one(&ctx, lease).await;
+    }
+}
+
+async fn one(ctx: &Arc<Context>, lease: Lease<Key>) {
+    let key = lease.key().clone();
+    let span = tracing::info_span!(
+        "reconcile",
+        controller = NAME,
+        controllerGroup = ssm_ready_crds::GROUP,
+        controllerKind = key.kind(),
+        namespace = key.namespace(),
+        name = key.name()
+    );
+    let measured: Reconciling = ctx.metrics.reconcile_started(NAME);
+    let outcome = caught(reconcile(ctx, &lease).instrument(span)).await;
+    match outcome {
+        Ok(result) => measured.finish(result),
+        Err(panic) => {
+            tracing::error!(object = %key, panic, "a pass panicked; the object is tried again");
+            let wait = ctx.backoff().failed(&key, crate::context::jitter());
+            ctx.queue.add_after(key, wait, crate::queue::Priority::Resync);
+            measured.finish(crate::metrics::ReconcileResult::Error);
+        }
+    }
+}
+
+/// One object's bug must not stop the others.
+async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
+        let text =
+            panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+        text.unwrap_or_else(|| "no message".to_owned())
+    })
+}
+
+/// Counts the objects by their conditions.
+fn count(ctx: &Context) {
+    use ssm_ready_crds::condition as c;
+    const TYPES: [&str; 12] = [
+        c::READY,
+        c::COMPLIANT,
+        c::RECONCILING,
+        c::STALLED,
+        c::SUSPENDED,
+        c::ACCOUNT_READY,
+        c::ENDPOINTS_READY,
+        c::SECURITY_GROUP_READY,
+        c::DNS_READY,
+        c::ROUTES_READY,
+        c::POLICY_READY,
+        c::PERMISSIONS_READY,
+    ];
+    let mut counts = std::collections::HashMap::new();
+    let mut add = |kind: &'static str, conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]| {
+        for condition in conditions {
+            let Some(r#type) = TYPES.into_iter().find(|t| *t == condition.type_) else { continue };
+            let status = match condition.status.as_str() {
+                "True" => "True",
+                "False" => "False",
+                _ => "Unknown",
+            };
+            *counts.entry(crate::metrics::ConditionLabels { kind, r#type, status }).or_insert(0) += 1;
+        }
+    };
+    for account in ctx.stores.accounts_where(|_| true) {
+        add("AwsAccount", &account.status.unwrap_or_default().conditions);
+    }
+    for posture in ctx.stores.vpcs_where(|_| true) {
+        add("VpcPosture", &posture.status.unwrap_or_default().conditions);
+    }
+    ctx.metrics.posture_conditions(counts);
+}

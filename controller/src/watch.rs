@@ -1,0 +1,207 @@
+//! From watches to the queue: who has to look again when something changes.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Resource, ResourceExt,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::watcher::{self, Event},
+};
+use ssm_ready_crds::{ABANDON, AwsAccount, REQUESTED_AT, VpcPosture};
+
+use crate::{
+    context::{Context, Key},
+    http::Gate,
+    queue::Priority,
+};
+
+/// What of an object matters to us: what people and other controllers change, not what we write ourselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Edition {
+    uid: Option<String>,
+    generation: Option<i64>,
+    deleted: bool,
+    asks: [Option<String>; 2],
+}
+
+fn edition<K: Resource>(object: &K) -> Edition {
+    Edition {
+        uid: object.meta().uid.clone(),
+        generation: object.meta().generation,
+        deleted: object.meta().deletion_timestamp.is_some(),
+        asks: [REQUESTED_AT, ABANDON].map(|a| object.annotations().get(a).cloned()),
+    }
+}
+
+/// What happened to an object.
+enum News<'a, K> {
+    /// Listed, as it was before we looked.
+    Listed(&'a K),
+    /// Created or edited.
+    Edited(&'a K),
+    /// Gone.
+    Gone(&'a K),
+}
+
+/// Follows a watch and tells of each object that is new, edited or gone. What we wrote ourselves is no news.
+async fn follow<K, I>(
+    stream: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+    synced: Gate,
+    id: impl Fn(&K) -> I,
+    edition: impl Fn(&K) -> Edition,
+    tell: impl Fn(News<'_, K>),
+) where
+    K: Clone + Debug,
+    I: Eq + Hash,
+{
+    let seen: Mutex<HashMap<I, Edition>> = Mutex::default();
+    let mut synced = Some(synced);
+    let mut listed: Vec<I> = Vec::new();
+    let mut all: HashMap<I, K> = HashMap::new();
+    futures::pin_mut!(stream);
+    while let Some(event) = stream.next().await {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(object)) => {
+                let now = edition(&object);
+                listed.push(id(&object));
+                all.insert(id(&object), object.clone());
+                match seen.insert(id(&object), now.clone()) {
+                    Some(before) if before == now => {}
+                    Some(_) => tell(News::Edited(&object)),
+                    None => tell(News::Listed(&object)),
+                }
+            }
+            Ok(Event::InitDone) => {
+                // Gone while the watch was broken.
+                let gone: Vec<K> =
+                    all.iter().filter(|(key, _)| !listed.contains(key)).map(|(_, object)| object.clone()).collect();
+                for object in gone {
+                    seen.remove(&id(&object));
+                    all.remove(&id(&object));
+                    tell(News::Gone(&object));
+                }
+                if let Some(gate) = synced.take() {
+                    gate.open();
+                }
+            }
+            Ok(Event::Apply(object)) => {
+                let now = edition(&object);
+                all.insert(id(&object), object.clone());
+                if seen.insert(id(&object), now.clone()).as_ref() != Some(&now) {
+                    tell(News::Edited(&object));
+                }
+            }
+            Ok(Event::Delete(object)) => {
+                seen.remove(&id(&object));
+                all.remove(&id(&object));
+                tell(News::Gone(&object));
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "watch interrupted; it is taken up again")
+            }
+        }
+    }
+}
+
+/// Follows `AwsAccount`s: the account itself, and every posture that names it or another of the same number.
+pub async fn accounts(
+    ctx: Arc<Context>,
+    stream: impl Stream<Item = Result<Event<DeserializeGuard<AwsAccount>>, watcher::Error>>,
+    synced: Gate,
+) {
+    follow(stream, synced, ResourceExt::name_any, edition, |news| {
+        let (object, priority) = match news {
+            News::Listed(object) => (object, Priority::Resync),
+            News::Edited(object) | News::Gone(object) => (object, Priority::Edit),
+        };
+        let name = object.name_any();
+        ctx.queue.add(Key::Account(name.clone()), priority);
+        let number = object.0.as_ref().ok().map(|a| a.spec.account_id.clone());
+        for twin in ctx.stores.accounts_where(|a| Some(&a.spec.account_id) == number.as_ref()) {
+            ctx.queue.add(Key::Account(twin.name_any()), priority);
+        }
+        let names = |v: &VpcPosture| {
+            let named = &v.spec.target.account_ref.name;
+            *named == name || ctx.stores.account(named).is_some_and(|a| Some(&a.spec.account_id) == number.as_ref())
+        };
+        for posture in ctx.stores.vpcs_where(names) {
+            ctx.queue.add(key_of(&posture), priority);
+        }
+    })
+    .await;
+}
+
+/// Follows `VpcPosture`s: the posture itself, its account, and those with the same target.
+pub async fn vpcs(
+    ctx: Arc<Context>,
+    stream: impl Stream<Item = Result<Event<DeserializeGuard<VpcPosture>>, watcher::Error>>,
+    synced: Gate,
+) {
+    let id = |object: &DeserializeGuard<VpcPosture>| (object.namespace(), object.name_any());
+    follow(stream, synced, id, edition, |news| {
+        let (object, priority, born_or_gone) = match &news {
+            News::Listed(object) => (*object, Priority::Resync, true),
+            News::Edited(object) => (*object, Priority::Edit, object.metadata_generation() <= 1),
+            News::Gone(object) => (*object, Priority::Edit, true),
+        };
+        ctx.queue.add(Key::Vpc(object.namespace().unwrap_or_default(), object.name_any()), priority);
+        let Ok(posture) = &object.0 else { return };
+        let target = &posture.spec.target;
+        if born_or_gone {
+            ctx.queue.add(Key::Account(target.account_ref.name.clone()), priority);
+        }
+        if matches!(news, News::Gone(_)) {
+            let rivals =
+                |v: &VpcPosture| v.spec.target.vpc_id == target.vpc_id && v.spec.target.region == target.region;
+            for rival in ctx.stores.vpcs_where(rivals) {
+                ctx.queue.add(key_of(&rival), Priority::Edit);
+            }
+        }
+    })
+    .await;
+}
+
+/// Follows namespaces: their labels decide who may use an account.
+pub async fn namespaces(
+    ctx: Arc<Context>,
+    stream: impl Stream<Item = Result<Event<PartialObjectMeta<Namespace>>, watcher::Error>>,
+    synced: Gate,
+) {
+    let edition = |object: &PartialObjectMeta<Namespace>| Edition {
+        uid: None,
+        generation: None,
+        deleted: false,
+        asks: [Some(format!("{:?}", object.labels())), None],
+    };
+    follow(stream, synced, ResourceExt::name_any, edition, |news| {
+        let News::Edited(namespace) = news else { return };
+        let name = namespace.name_any();
+        for posture in ctx.stores.vpcs_where(|v| v.namespace().as_deref() == Some(&name)) {
+            ctx.queue.add(key_of(&posture), Priority::Edit);
+        }
+    })
+    .await;
+}
+
+fn key_of(posture: &VpcPosture) -> Key {
+    Key::Vpc(posture.namespace().unwrap_or_default(), posture.name_any())
+}
+
+trait Generation {
+    fn metadata_generation(&self) -> i64;
+}
+
+impl<K: Resource> Generation for K {
+    fn metadata_generation(&self) -> i64 {
+        self.meta().generation.unwrap_or_default()
+    }
+}

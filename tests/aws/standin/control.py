@@ -1,0 +1,109 @@
+"""The control API under /_standin/, in JSON."""
+
+import json
+from urllib.parse import parse_qs
+
+from . import endpoints, identity
+from .state import state
+
+
+class NotHere(Exception):
+    """No such resource."""
+
+
+def answer(app, request):
+    """Status, headers and body for a control request."""
+    try:
+        status, document = _route(app, request)
+    except NotHere as error:
+        status, document = 404, {"error": str(error)}
+    except (ValueError, TypeError, KeyError) as error:
+        status, document = 400, {"error": f"{type(error).__name__}: {error}"}
+    return status, {"Content-Type": "application/json"}, json.dumps(document).encode()
+
+
+def _route(app, request):
+    parts = request.path.strip("/").split("/")[1:]
+    body = json.loads(request.body or b"{}")
+    match request.method, parts:
+        case "GET", ["health"]:
+            return 200, {"status": "ok", "plain": app.plain}
+        case "GET", ["calls"]:
+            since = int(parse_qs(request.query).get("since", ["0"])[0])
+            return 200, app.recorder.since(since)
+        case "DELETE", ["calls"]:
+            app.recorder.clear()
+        case "GET", ["counts"]:
+            return 200, app.recorder.counts()
+        case "POST", ["reset"]:
+            app.reset()
+        case _ if app.plain:
+            raise NotHere("not with --plain")
+        case "GET", ["faults"]:
+            return 200, app.faults.as_list()
+        case "POST", ["faults"]:
+            return 201, {"id": app.faults.add(body)}
+        case "DELETE", ["faults"]:
+            app.faults.clear()
+        case "DELETE", ["faults", fault_id]:
+            app.faults.remove(int(fault_id))
+        case "GET", ["settings"]:
+            return 200, state.settings.as_dict()
+        case "POST", ["settings"]:
+            state.settings.merge(body)
+            return 200, state.settings.as_dict()
+        case "POST", ["sessions", "expire"]:
+            return 200, {"expired": identity.expire_sessions(body.get("account"), body.get("role"))}
+        case "POST", ["ssm-instances"]:
+            state.ssm_instances[body["account"], body["region"]] = body["instances"]
+        case "POST", ["endpoints", endpoint_id]:
+            with state.lock:
+                _force_endpoint(endpoint_id, body)
+        case "POST", ["vpcs", vpc_id]:
+            with state.lock:
+                _force_vpc(vpc_id, body)
+        case "POST", ["subnets", subnet_id]:
+            with state.lock:
+                _force_subnet(subnet_id, body)
+        case _:
+            raise NotHere(f"{request.method} {request.path}")
+    return 200, {}
+
+
+def _backend(body):
+    from moto.ec2.models import ec2_backends
+
+    return ec2_backends[body["account"]][body["region"]]
+
+
+def _existing(resources, resource_id):
+    if resource_id not in resources:
+        raise NotHere(resource_id)
+    return resources[resource_id]
+
+
+def _force_endpoint(endpoint_id, body):
+    """Puts an endpoint into a state for good, or changes who manages it."""
+    backend = _backend(body)
+    endpoints.settle_all(backend)
+    endpoint = _existing(backend.vpc_end_points, endpoint_id)
+    if "state" in body:
+        endpoint.state, endpoint.due = body["state"], None
+    endpoint.last_error = body.get("last_error", endpoint.last_error)
+    endpoint.requester_managed = body.get("requester_managed", endpoint.requester_managed)
+
+
+def _force_vpc(vpc_id, body):
+    """Says who owns a VPC, and which private hosted zones are associated with it."""
+    _existing(_backend(body).vpcs, vpc_id)
+    if "owner_id" in body:
+        state.vpc_owners[vpc_id] = body["owner_id"]
+    if "hosted_zones" in body:
+        state.hosted_zones[vpc_id] = set(body["hosted_zones"])
+
+
+def _force_subnet(subnet_id, body):
+    """Sets how many addresses are free now; further network interfaces take from it."""
+    subnet = _backend(body).get_subnet(subnet_id)
+    taken = subnet._available_ip_addresses - subnet.available_ip_address_count
+    subnet._available_ip_addresses = body["available_ip_address_count"] + taken

@@ -1,0 +1,94 @@
+"""AWS errors, and how each protocol writes them."""
+
+import json
+from xml.sax.saxutils import escape
+
+REQUEST_ID = "00000000-0000-4000-8000-000000000000"
+
+
+class AwsError(Exception):
+    """An error answer of an AWS API."""
+
+    def __init__(self, code, message, status=400):
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+class ConnectionLost(Exception):
+    """The connection is to be closed without an answer."""
+
+
+def render(error, call):
+    """Status, headers and body of an error, in the protocol the call came in."""
+    if call.protocol == "json":
+        body = json.dumps({"__type": error.code, "message": error.message})
+        headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-ErrorType": error.code}
+        return error.status, headers, body.encode()
+    detail = f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
+    if call.protocol == "ec2":
+        body = (
+            f"<Response><Errors><Error>{detail}</Error></Errors>"
+            f"<RequestID>{REQUEST_ID}</RequestID></Response>"
+        )
+    else:
+        side = "Receiver" if error.status >= 500 else "Sender"
+        body = (
+            f"<ErrorResponse><Error><Type>{side}</Type>{detail}</Error>"
+            f"<RequestId>{REQUEST_ID}</RequestId></ErrorResponse>"
+        )
+    return error.status, {"Content-Type": "text/xml"}, body.encode()
+
+
+def denied(call, why="no identity-based policy allows"):
+    """The answer to a caller that lacks the permission (each service has its own code)."""
+    permission = f"{call.service}:{call.action}"
+    if call.protocol == "ec2":
+        return AwsError(
+            "UnauthorizedOperation",
+            f"You are not authorized to perform this operation. User: {call.caller_arn} is not "
+            f"authorized to perform: {permission} because {why} the {permission} action. "
+            "Encoded authorization failure message: c3RhbmQtaW4tZmFpbHVyZS1ibG9i",
+            403,
+        )
+    resource = call.params.get("RoleArn", "*") if call.service == "sts" else "*"
+    message = (
+        f"User: {call.caller_arn} is not authorized to perform: {permission} "
+        f"on resource: {resource} because {why} the {permission} action"
+    )
+    if call.protocol == "json":
+        return AwsError("AccessDeniedException", message, 400)
+    return AwsError("AccessDenied", message, 403)
+
+
+def throttled(call):
+    """Over the rate (domain 7): EC2 answers 503, the others 400."""
+    if call.protocol == "ec2":
+        return AwsError("RequestLimitExceeded", "Request limit exceeded.", 503)
+    code = "ThrottlingException" if call.protocol == "json" else "Throttling"
+    return AwsError(code, "Rate exceeded", 400)
+
+
+def expired(call):
+    """Expired credentials: EC2 says RequestExpired, the others ExpiredToken in their own form."""
+    if call.protocol == "ec2":
+        return AwsError("RequestExpired", "Request has expired.", 400)
+    message = "The security token included in the request is expired"
+    if call.protocol == "json":
+        return AwsError("ExpiredTokenException", message, 400)
+    return AwsError("ExpiredToken", message, 403)
+
+
+def unknown_credentials(call):
+    """Credentials of nobody."""
+    if call.protocol == "ec2":
+        return AwsError(
+            "AuthFailure",
+            "AWS was not able to validate the provided access credentials",
+            401,
+        )
+    message = "The security token included in the request is invalid."
+    if call.protocol == "json":
+        return AwsError("UnrecognizedClientException", message, 400)
+    return AwsError("InvalidClientTokenId", message, 403)

@@ -1,0 +1,168 @@
+//! What a test needs around a posture: accounts with roles, VPCs, and the objects that name them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::{Client, ResourceExt, api::DynamicObject};
+use serde_json::{Value, json};
+
+use crate::{HUB_ACCOUNT, Standin, apply_yaml};
+
+/// The region of everything that a test makes, unless it says otherwise.
+pub const REGION: &str = "eu-west-1";
+/// The external id of every role that a test makes.
+pub const EXTERNAL_ID: &str = "tenant-7f3c-secret";
+
+/// The name of the role that the controller takes on.
+pub const ROLE: &str = "ssm-ready";
+
+/// A VPC in the stand-in.
+#[derive(Debug, Clone)]
+pub struct Vpc {
+    /// Its id.
+    pub id: String,
+    /// A subnet in each of two zones.
+    pub subnets: Vec<String>,
+    /// Its main route table.
+    pub main_table: String,
+}
+
+/// Makes the role that the controller takes on in an account: it trusts the hub account and wants the external id.
+pub async fn role(standin: &Standin, account: &str, name: &str, external_id: &str) -> Result<()> {
+    let trust = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "AWS": format!("arn:aws:iam::{HUB_ACCOUNT}:root") },
+            "Action": "sts:AssumeRole",
+            "Condition": { "StringEquals": { "sts:ExternalId": external_id } },
+        }],
+    });
+    let trust = trust.to_string();
+    let arguments = ["iam", "create-role", "--role-name", name, "--assume-role-policy-document", &trust];
+    standin.aws(account, REGION, &arguments).await.context("create-role")?;
+    Ok(())
+}
+
+/// Makes a VPC with two subnets and DNS attributes on.
+pub async fn vpc(standin: &Standin, account: &str, region: &str, cidr: &str) -> Result<Vpc> {
+    let text = |value: &Value, pointer: &str| -> Result<String> {
+        Ok(value
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .with_context(|| format!("no {pointer} in {value}"))?
+            .to_owned())
+    };
+    let made = standin.aws(account, region, &["ec2", "create-vpc", "--cidr-block", cidr]).await?;
+    let id = text(&made, "/Vpc/VpcId")?;
+    for attribute in ["--enable-dns-support", "--enable-dns-hostnames"] {
+        standin.aws(account, region, &["ec2", "modify-vpc-attribute", "--vpc-id", &id, attribute]).await?;
+    }
+    let prefix = cidr.rsplitn(3, '.').last().unwrap_or(cidr).to_owned();
+    let mut subnets = Vec::new();
+    for (number, zone) in ["a", "b"].iter().enumerate() {
+        let cidr = format!("{prefix}.{number}.0/24");
+        let zone = format!("{region}{zone}");
+        let arguments = ["ec2", "create-subnet", "--vpc-id", &id, "--cidr-block", &cidr, "--availability-zone", &zone];
+        subnets.push(text(&standin.aws(account, region, &arguments).await?, "/Subnet/SubnetId")?);
+    }
+    let filter = format!("Name=vpc-id,Values={id}");
+    let tables = standin.aws(account, region, &["ec2", "describe-route-tables", "--filters", &filter]).await?;
+    Ok(Vpc { id, subnets, main_table: text(&tables, "/RouteTables/0/RouteTableId")? })
+}
+
+/// The endpoints of a VPC that are not deleted, by the short name of their service.
+pub async fn endpoints(standin: &Standin, account: &str, region: &str, vpc: &str) -> Result<BTreeMap<String, Value>> {
+    let filter = format!("Name=vpc-id,Values={vpc}");
+    let answer = standin.aws(account, region, &["ec2", "describe-vpc-endpoints", "--filters", &filter]).await?;
+    let mut found = BTreeMap::new();
+    for endpoint in answer["VpcEndpoints"].as_array().into_iter().flatten() {
+        let state = endpoint["State"].as_str().unwrap_or_default().to_lowercase();
+        if state == "deleted" || state == "deleting" {
+            continue;
+        }
+        let service = endpoint["ServiceName"].as_str().unwrap_or_default();
+        let short = service.rsplit('.').next().unwrap_or_default().to_owned();
+        let earlier = found.insert(short.clone(), endpoint.clone());
+        ensure!(earlier.is_none(), "two endpoints for {short} in {vpc}: {answer}");
+    }
+    Ok(found)
+}
+
+/// Applies an account object that lets `namespaces` use it.
+pub async fn account(client: &Client, name: &str, account: &str, namespaces: &[&str]) -> Result<DynamicObject> {
+    account_with(client, name, account, namespaces, "Enforce", EXTERNAL_ID).await
+}
+
+/// The same with a mode ceiling and an external id.
+pub async fn account_with(
+    client: &Client,
+    name: &str,
+    account: &str,
+    namespaces: &[&str],
+    max_mode: &str,
+    external_id: &str,
+) -> Result<DynamicObject> {
+    let object = json!({
+        "apiVersion": "ssmready.dev/v1alpha1",
+        "kind": "AwsAccount",
+        "metadata": { "name": name },
+        "spec": {
+            "accountId": account,
+            "assumeRole": { "roleArn": format!("arn:aws:iam::{account}:role/{ROLE}"), "externalId": external_id },
+            "access": [{ "name": "tests", "namespaces": { "from": "Names", "names": namespaces }, "maxMode": max_mode }],
+            "guardrails": { "apiSharePercent": 100 },
+        },
+    });
+    one(client, &object).await
+}
+
+/// Applies a posture; `spec` is merged over the target.
+pub async fn posture(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    account: &str,
+    vpc: &str,
+    spec: Value,
+) -> Result<DynamicObject> {
+    let mut whole =
+        json!({ "target": { "accountRef": { "name": account }, "region": REGION, "vpcId": vpc }, "interval": "1m" });
+    merge(&mut whole, spec);
+    let object = json!({
+        "apiVersion": "ssmready.dev/v1alpha1",
+        "kind": "VpcPosture",
+        "metadata": { "namespace": namespace, "name": name },
+        "spec": whole,
+    });
+    one(client, &object).await
+}
+
+/// Makes a namespace.
+pub async fn namespace(client: &Client, name: &str) -> Result<()> {
+    one(client, &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).await.map(drop)
+}
+
+async fn one(client: &Client, object: &Value) -> Result<DynamicObject> {
+    let mut applied = apply_yaml(client, &object.to_string()).await?;
+    applied.pop().context("nothing applied")
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+/// The conditions of an object, for messages.
+#[must_use]
+pub fn conditions(object: &DynamicObject) -> String {
+    let list = object.data.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let text = list.iter().map(|c| format!("{}={} {}: {}", c["type"], c["status"], c["reason"], c["message"]));
+    format!("{}: {}", object.name_any(), text.collect::<Vec<_>>().join("; "))
+}

@@ -1,0 +1,89 @@
+//! The definitions on the real API server: examples, fixtures, what is refused and how, and how it reads.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use ssm_ready_tests::{ApiServer, apply_crds, apply_yaml, repository};
+
+fn files(folder: &str) -> Result<Vec<std::path::PathBuf>> {
+    let mut files: Vec<_> = std::fs::read_dir(repository().join(folder))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
+    files.sort();
+    ensure!(!files.is_empty(), "{folder} is empty");
+    Ok(files)
+}
+
+fn kubectl(server: &ApiServer, arguments: &[&str]) -> Result<(bool, String)> {
+    let output = Command::new("kubectl")
+        .arg("--kubeconfig")
+        .arg(server.admin_kubeconfig())
+        .args(["--cache-dir", &format!("{}.cache", server.admin_kubeconfig().display())])
+        .args(arguments)
+        .env_remove("KUBECONFIG")
+        .output()?;
+    let text = [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat();
+    Ok((output.status.success(), text))
+}
+
+#[tokio::test]
+async fn examples_and_fixtures_are_accepted_or_refused_as_they_say() -> Result<()> {
+    let server = ApiServer::start().await?;
+    let client = server.admin_client()?;
+    apply_crds(&client).await?;
+    for file in files("examples")?.into_iter().chain(files("tests/fixtures/valid")?) {
+        apply_yaml(&client, &std::fs::read_to_string(&file)?).await.with_context(|| file.display().to_string())?;
+        // Applied twice: nothing changes, so that GitOps sees no drift.
+        let path = file.display().to_string();
+        let (same, text) = kubectl(&server, &["diff", "--server-side", "--force-conflicts", "-f", &path])?;
+        ensure!(same, "{path} differs from what was stored: {text}");
+    }
+    for file in files("tests/fixtures/invalid")? {
+        let text = std::fs::read_to_string(&file)?;
+        let expected =
+            text.lines().next().and_then(|l| l.strip_prefix("# refused: ")).context("no expectation")?.to_owned();
+        let refusal =
+            apply_yaml(&client, &text).await.err().with_context(|| format!("{} was accepted", file.display()))?;
+        ensure!(
+            format!("{refusal:#}").contains(&expected),
+            "{}: expected {expected:?}, got {refusal:#}",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_explains_itself() -> Result<()> {
+    let server = ApiServer::start().await?;
+    apply_crds(&server.admin_client()?).await?;
+    let (good, text) = kubectl(&server, &["explain", "vpcposture.spec", "--recursive"])?;
+    ensure!(good, "{text}");
+    for field in [
+        "target",
+        "mode",
+        "interval",
+        "suspend",
+        "capabilities",
+        "endpoints",
+        "securityGroup",
+        "deletionPolicy",
+        "attributes",
+    ] {
+        ensure!(text.contains(field), "no {field}: {text}");
+    }
+    for (path, says) in [
+        ("vpcposture.spec.mode", "Observe"),
+        ("awsaccount.spec.access", "namespace"),
+        ("vpcp.spec.endpoints.unusedFor", "24h"),
+    ] {
+        let (good, text) = kubectl(&server, &["explain", path])?;
+        ensure!(good && text.contains(says), "{path}: {text}");
+    }
+    let (good, text) = kubectl(&server, &["get", "ssmready", "-A"])?;
+    ensure!(good, "the category is not known: {text}");
+    Ok(())
+}
