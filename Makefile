@@ -22,7 +22,7 @@ help: ## This list.
 		|| sed -nE 's/^([a-z-]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: format build clippy tools ## Everything that must hold; from nothing about 30 minutes on two cores, then 5.
+test: format build tools ## Everything that must hold; from nothing about 30 minutes on two cores, then 5.
 	@echo '== tests in Rust' >&2
 	$(TICKING) tests $(CARGO) test --workspace
 	@echo '== tests of the AWS stand-in' >&2

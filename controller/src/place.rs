@@ -348,6 +348,10 @@ impl Reader {
         let scope = {
             let mut state = self.place.lock();
             state.reading = Some((began, keys.clone()));
+            // A first read or a sweep does not count: the first change after it is looked at without delay.
+            if keys.iter().any(|k| state.snapshot.is_stale(k) && state.snapshot.read_at(k).is_some()) {
+                state.last_reread = Some(began);
+            }
             state.scope.clone()
         };
         let mut outcomes: Vec<(FactKey, Result<FactValue, Fault>, Timestamp)> = Vec::new();
@@ -404,7 +408,6 @@ impl Reader {
         {
             state.overlay.settle(endpoints, groups, now);
         }
-        state.last_reread = Some(began);
         let sweep = keys.contains(&FactKey::Vpcs);
         if sweep {
             state.jitter = f64::from(self.jitter_percent) / 100.0 * jitter();

@@ -139,4 +139,52 @@ mod tests {
         overlay.settle(&[], &[], at(300));
         assert!(!overlay.waits_for(&"vpc-1".into(), "VpcPosture/team/main", "ssm-ready-x"));
     }
+
+    #[test]
+    fn what_is_only_known_to_exist_is_found_by_its_natural_key() {
+        let exists = || {
+            let mut overlay = Overlay::default();
+            overlay.add(Recent::Endpoint {
+                id: None,
+                vpc: "vpc-1".into(),
+                service_name: "com.amazonaws.eu-west-1.ssm".into(),
+                owner: "VpcPosture/team/main".into(),
+                at: at(0),
+            });
+            overlay
+        };
+        let untagged = Endpoint { tags: Default::default(), ..endpoint("vpce-1", "ssm") };
+        let elsewhere = Endpoint { vpc: "vpc-2".into(), ..endpoint("vpce-1", "ssm") };
+        for (listed, waits) in [
+            (endpoint("vpce-1", "ssm"), false),
+            (endpoint("vpce-1", "ssmmessages"), true),
+            (untagged, true),
+            (elsewhere, true),
+        ] {
+            let mut overlay = exists();
+            overlay.settle(std::slice::from_ref(&listed), &[], at(1));
+            let found = overlay.has_endpoint(&"vpc-1".into(), "com.amazonaws.eu-west-1.ssm", "VpcPosture/team/main");
+            assert_eq!(found, waits, "{listed:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_listed_by_id_or_by_name() {
+        let name = crate::testing::posture().owner.group_name();
+        for (id, called, listed) in
+            [(Some("sg-1"), "x", true), (None, name.as_str(), true), (Some("sg-2"), "x", false), (None, "x", false)]
+        {
+            let mut overlay = Overlay::default();
+            overlay.add(Recent::Group { id: id.map(Into::into), vpc: "vpc-1".into(), name: called.into(), at: at(0) });
+            overlay.settle(&[], &[crate::testing::group()], at(1));
+            assert_eq!(overlay.has_group(&"vpc-1".into(), called), !listed, "{id:?} {called}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_forgets_nothing() {
+        let mut overlay = made();
+        overlay.settle(&[], &[], at(-3600));
+        assert!(overlay.has_group(&"vpc-1".into(), "ssm-ready-x"));
+    }
 }

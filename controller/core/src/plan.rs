@@ -147,4 +147,95 @@ mod tests {
         assert_ne!(one.hash(), two.hash());
         assert_eq!(one.hash(), one.clone().hash());
     }
+
+    #[test]
+    fn each_kind_of_call_has_its_place() {
+        let ids = || ["sg-1".to_owned()].into();
+        let group = || "sg-1".into();
+        let vpc = || "vpc-1".into();
+        let create = |service: ServiceName| {
+            let new = crate::write::NewEndpoint {
+                vpc: vpc(),
+                service_name: service.to_string(),
+                kind: crate::facts::EndpointType::Interface,
+                subnets: Default::default(),
+                groups: Default::default(),
+                route_tables: Default::default(),
+                private_dns: true,
+                ip_address_type: None,
+                inbound_resolver_only: None,
+                tags: Default::default(),
+                client_token: String::new(),
+            };
+            Action { service: Some(service), ..action(Write::CreateEndpoint(Box::new(new))) }
+        };
+        let change = EndpointChange { private_dns: Some(true), ..Default::default() };
+        let mut all = vec![
+            action(Write::EnableVpcAttribute { vpc: vpc(), attribute: VpcAttribute::DnsSupport }),
+            action(Write::EnableVpcAttribute { vpc: vpc(), attribute: VpcAttribute::DnsHostnames }),
+            action(Write::CreateSecurityGroup {
+                vpc: vpc(),
+                name: "x".into(),
+                description: String::new(),
+                tags: Default::default(),
+            }),
+            action(Write::Tag { resources: ids(), tags: Default::default() }),
+            action(Write::AuthorizeIngress { group: group(), rules: vec![] }),
+            create(ServiceName::Ssm),
+            create(ServiceName::Ssmmessages),
+            create(ServiceName::S3),
+            action(Write::ModifyEndpoint { endpoint: "vpce-1".into(), change: Box::new(change) }),
+            action(Write::RevokeIngress { group: group(), rules: vec![] }),
+            action(Write::DeleteEndpoints { endpoints: ["vpce-2".into()].into() }),
+            action(Write::Untag { resources: ids(), keys: Default::default() }),
+            action(Write::DeleteSecurityGroup { group: group() }),
+        ];
+        let expected = all.clone();
+        for _ in 0..all.len() {
+            all.rotate_left(1);
+            assert_eq!(plan(all.clone()).actions, expected);
+        }
+        all.reverse();
+        assert_eq!(plan(all).actions, expected);
+    }
+
+    #[test]
+    fn a_joined_call_has_all_parts_and_names_its_disruption() {
+        let one = EndpointChange {
+            add_subnets: ["subnet-a".into()].into(),
+            remove_groups: ["sg-2".into()].into(),
+            ip_address_type: Some(crate::facts::IpAddressType::Dualstack),
+            ..Default::default()
+        };
+        let two = EndpointChange {
+            remove_subnets: ["subnet-b".into()].into(),
+            add_groups: ["sg-1".into()].into(),
+            add_route_tables: ["rtb-1".into()].into(),
+            remove_route_tables: ["rtb-2".into()].into(),
+            private_dns: Some(true),
+            full_access_policy: true,
+            ..Default::default()
+        };
+        let of = |change: &EndpointChange| Write::ModifyEndpoint {
+            endpoint: "vpce-1".into(),
+            change: Box::new(change.clone()),
+        };
+        let disruptive = Action { disrupts: Some("much"), ..action(of(&two)) };
+        let delete = |id: &str, disrupts| Action {
+            disrupts,
+            ..action(Write::DeleteEndpoints { endpoints: [id.into()].into() })
+        };
+        let joined = plan(vec![action(of(&one)), disruptive, delete("vpce-8", None), delete("vpce-9", Some("all"))]);
+        let found: Vec<_> = joined.actions.iter().map(|a| (a.write.to_string(), a.disrupts)).collect();
+        assert_eq!(
+            found,
+            [
+                (
+                    "change vpce-1: add subnet-a; remove subnet-b; add sg-1; remove sg-2; add rtb-1; remove rtb-2; private DNS on; address type dualstack; policy full access".to_owned(),
+                    Some("much")
+                ),
+                ("delete vpce-8, vpce-9".to_owned(), Some("all")),
+            ]
+        );
+    }
 }

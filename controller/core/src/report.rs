@@ -279,11 +279,12 @@ fn part(facet: Facet, checks: &[&Check], tried: &[&Applied], proposed: bool, cir
     said.dedup();
     let mut failed: Vec<(Reason, String)> = fails.map(|c| (c.reason, c.message.clone())).collect();
     failed.sort_by_key(|(reason, _)| std::cmp::Reverse(reason.waits()));
-    let unknown: Vec<&&Check> = checks.iter().filter(|c| c.outcome == Outcome::Unknown).collect();
+    let unknown: Vec<&&Check> = checks.iter().filter(|c| c.outcome == Outcome::Unknown && c.gate).collect();
     let (status, said): (Status, Vec<(Reason, String)>) = if !failed.is_empty() {
         (Status::False, said.into_iter().chain(failed).collect())
     } else if !unknown.is_empty() {
-        waits.push(Waits::Retry);
+        // Unreadable because denied, for as long as a denial is put down to IAM's propagation: then a person.
+        waits.push(grace(Waits::Grace, circumstances));
         (Status::Unknown, unknown.iter().map(|c| (c.reason, c.message.clone())).chain(said).collect())
     } else {
         // What failed where all gates hold (a superfluous thing that could not be deleted) is said, and holds nothing.
@@ -395,5 +396,585 @@ pub fn refused(reason: Reason, message: &str, denied_for: Duration) -> Report {
         retry_after: None,
         watch: BTreeSet::new(),
         differences: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        fault::{ACCOUNT_MISMATCH, NO_ANSWER, NO_CREDENTIALS},
+        testing::{World, fault},
+        write::Write,
+    };
+
+    const ENFORCE: Circumstances<'_> = Circumstances {
+        mode: Mode::Enforce,
+        was_ready: true,
+        denied_for: Duration::ZERO,
+        principal: Some("arn:aws:sts::111122223333:assumed-role/ssm-ready/ssm-ready"),
+    };
+    const OBSERVE: Circumstances<'_> = Circumstances { mode: Mode::Observe, ..ENFORCE };
+    const NEW: Circumstances<'_> = Circumstances { was_ready: false, ..ENFORCE };
+    const DENIED_LONG: Circumstances<'_> = Circumstances { denied_for: DENIAL_GRACE, ..ENFORCE };
+
+    fn condition<'a>(report: &'a Report, kind: &str) -> Option<&'a Condition> {
+        report.conditions.iter().find(|c| c.kind == kind)
+    }
+
+    /// `Type=Status Reason` of the conditions asked for; those that are not there are left out.
+    fn said(report: &Report, kinds: &[&str]) -> Vec<String> {
+        let found = kinds.iter().filter_map(|kind| condition(report, kind));
+        found.map(|c| format!("{}={} {}", c.kind, c.status.as_str(), c.reason)).collect()
+    }
+
+    const SUMMARY: [&str; 4] = ["Ready", "Compliant", "Reconciling", "Stalled"];
+
+    fn applied(world: &World, tried: impl Fn(&Write) -> Tried) -> (Verdict, Vec<Applied>) {
+        let verdict = world.judge();
+        let actions = crate::plan::plan(verdict.actions.clone()).actions;
+        let applied = actions.into_iter().map(|action| Applied { tried: tried(&action.write), action }).collect();
+        (verdict, applied)
+    }
+
+    fn done(_: &Write) -> Tried {
+        Tried::Done(Written::Done)
+    }
+
+    /// The first call fails, and the plan stops there.
+    fn failing(code: &'static str, status: u16) -> impl Fn(&Write) -> Tried {
+        let first = std::cell::Cell::new(true);
+        move |write| {
+            if first.replace(false) {
+                Tried::Failed(Fault::from_answer(write.operation(), code, status, "AWS says so."))
+            } else {
+                Tried::NotTried
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(
+        what: &str,
+        world: &World,
+        tried: impl Fn(&Write) -> Tried,
+        circumstances: Circumstances<'_>,
+        expected: &[&str],
+    ) -> Report {
+        let (verdict, applied) = applied(world, tried);
+        let report = report(&verdict, &applied, circumstances);
+        assert_eq!(said(&report, &SUMMARY), expected, "{what}: {:#?}", report.conditions);
+        assert_contract(&verdict, &report, circumstances);
+        report
+    }
+
+    /// What every report owes to those who read it.
+    #[track_caller]
+    fn assert_contract(verdict: &Verdict, report: &Report, circumstances: Circumstances<'_>) {
+        let kinds: BTreeSet<&str> = report.conditions.iter().map(|c| c.kind).collect();
+        assert_eq!(kinds.len(), report.conditions.len(), "each condition once");
+        let ready = condition(report, "Ready").expect("Ready is always there");
+        let compliant = condition(report, "Compliant").expect("Compliant is always there");
+        let reconciling = condition(report, "Reconciling");
+        let stalled = condition(report, "Stalled");
+        for abnormal in [reconciling, stalled].into_iter().flatten() {
+            assert_eq!(abnormal.status, Status::True, "written only while True");
+        }
+        let abnormal = usize::from(reconciling.is_some()) + usize::from(stalled.is_some());
+        assert_eq!(abnormal, usize::from(ready.status != Status::True), "{:#?}", report.conditions);
+        if let Some(stalled) = stalled {
+            assert_eq!((ready.status, ready.reason), (Status::False, stalled.reason));
+            assert_eq!(report.waits, Waits::Person);
+            assert!(report.settled, "or those who wait would never see it");
+        }
+        if ready.status == Status::Unknown {
+            assert_eq!(ready.reason, Reason::Progressing);
+            assert!(reconciling.is_some() && !report.settled);
+        }
+        if ready.status == Status::True {
+            assert!(report.settled);
+        }
+        assert_eq!(report.waits == Waits::Nobody, ready.status == Status::True);
+        for condition in &report.conditions {
+            assert!(condition.message.chars().count() <= MAX_MESSAGE, "{}", condition.message);
+            assert!(!condition.message.contains("Encoded authorization"), "{}", condition.message);
+        }
+        let gate = |outcome: Outcome, facet: Option<Facet>| {
+            verdict.checks.iter().any(|c| c.gate && c.outcome == outcome && facet.is_none_or(|f| f == c.facet))
+        };
+        let of = |facet: Option<Facet>| match (gate(Outcome::Fail, facet), gate(Outcome::Unknown, facet)) {
+            (true, _) => Status::False,
+            (false, true) => Status::Unknown,
+            (false, false) => Status::True,
+        };
+        assert_eq!(compliant.status, of(None), "{:#?}", report.conditions);
+        for facet in Facet::ALL {
+            if let Some(found) = condition(report, facet.condition()) {
+                assert_eq!(found.status, of(Some(facet)), "{found:?}");
+            }
+            let checked = verdict.checks.iter().any(|c| c.facet == facet);
+            assert_eq!(condition(report, facet.condition()).is_some(), checked);
+        }
+        let evaluated = match circumstances.mode {
+            Mode::Enforce => compliant.status == Status::True,
+            Mode::Observe => of(Some(Facet::Account)) == Status::True,
+        };
+        assert_eq!(ready.status == Status::True, evaluated, "{:#?}", report.conditions);
+        if circumstances.mode == Mode::Observe && evaluated {
+            assert_eq!(ready.reason, Reason::Evaluated);
+        }
+    }
+
+    #[test]
+    fn work_under_way() {
+        let converged = ["Ready=True Succeeded", "Compliant=True Succeeded"];
+        check("all is well", &World::converged(), done, ENFORCE, &converged);
+        check(
+            "a new object",
+            &World::empty(),
+            done,
+            NEW,
+            &["Ready=Unknown Progressing", "Compliant=False EndpointMissing", "Reconciling=True Progressing"],
+        );
+        check(
+            "drift of one that was Ready",
+            &World::with_group(),
+            done,
+            ENFORCE,
+            &["Ready=False EndpointMissing", "Compliant=False EndpointMissing", "Reconciling=True Progressing"],
+        );
+        let mut pending = World::with_group();
+        pending.slow = true;
+        let verdict = pending.judge();
+        for action in &verdict.actions {
+            pending.apply(&action.write, &[]);
+        }
+        let report = check(
+            "endpoints are pending",
+            &pending,
+            done,
+            NEW,
+            &["Ready=Unknown Progressing", "Compliant=False EndpointPending", "Reconciling=True Progressing"],
+        );
+        assert_eq!(report.watch, [FactKey::Endpoints].into());
+        let report = report_of(&World::empty(), NEW);
+        assert_eq!(report.watch, [FactKey::SecurityGroups].into());
+    }
+
+    fn report_of(world: &World, circumstances: Circumstances<'_>) -> Report {
+        let (verdict, applied) = applied(world, done);
+        report(&verdict, &applied, circumstances)
+    }
+
+    #[test]
+    fn a_denial_has_ten_minutes_to_go_away() {
+        let denied = failing("UnauthorizedOperation", 403);
+        let retrying = [
+            "Ready=False PermissionDenied",
+            "Compliant=False PermissionDenied",
+            "Reconciling=True ProgressingWithRetry",
+        ];
+        check("at first", &World::empty(), denied, ENFORCE, &retrying);
+        let late = Circumstances { denied_for: DENIAL_GRACE - Duration::from_secs(1), ..ENFORCE };
+        check("until the end", &World::empty(), failing("UnauthorizedOperation", 403), late, &retrying);
+        check(
+            "then a person is asked",
+            &World::empty(),
+            failing("UnauthorizedOperation", 403),
+            DENIED_LONG,
+            &["Ready=False PermissionDenied", "Compliant=False PermissionDenied", "Stalled=True PermissionDenied"],
+        );
+        let mut dns = World::converged();
+        dns.attribute(crate::facts::VpcAttribute::DnsSupport, false);
+        check(
+            "DNS attributes have their own reason",
+            &dns,
+            failing("UnauthorizedOperation", 403),
+            DENIED_LONG,
+            &[
+                "Ready=False DnsAttributesDenied",
+                "Compliant=False DnsAttributesDenied",
+                "Stalled=True DnsAttributesDenied",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_stops_a_plan() {
+        check(
+            "throttled",
+            &World::empty(),
+            failing("RequestLimitExceeded", 503),
+            NEW,
+            &["Ready=False Throttled", "Compliant=False Throttled", "Reconciling=True ProgressingWithRetry"],
+        );
+        check(
+            "a quota",
+            &World::with_group(),
+            failing("VpcEndpointLimitExceeded", 400),
+            NEW,
+            &["Ready=False QuotaReached", "Compliant=False QuotaReached", "Stalled=True QuotaReached"],
+        );
+        let report = check(
+            "our own rate limit is no failure",
+            &World::with_group(),
+            |w| Tried::Failed(Fault::held_back(w.operation(), Duration::from_secs(7))),
+            NEW,
+            &["Ready=Unknown Progressing", "Compliant=False RateLimited", "Reconciling=True Progressing"],
+        );
+        assert_eq!(report.retry_after, Some(Duration::from_secs(7)));
+        let report = check(
+            "the brake",
+            &World::with_group(),
+            |_| Tried::Braked(Duration::from_secs(99)),
+            NEW,
+            &["Ready=False WriteBrake", "Compliant=False WriteBrake", "Reconciling=True ProgressingWithRetry"],
+        );
+        assert_eq!(report.retry_after, Some(Duration::from_secs(99)));
+        check(
+            "nothing was tried: it will be",
+            &World::with_group(),
+            |_| Tried::NotTried,
+            NEW,
+            &[
+                "Ready=False EndpointMissing",
+                "Compliant=False EndpointMissing",
+                "Reconciling=True ProgressingWithRetry",
+            ],
+        );
+        let mut failed = World::converged();
+        failed.endpoint("vpce-ssm", |e| e.state = crate::facts::EndpointState::Failed);
+        check(
+            "a deletion that AWS answers with 200 and refuses",
+            &failed,
+            |_| {
+                Tried::Done(Written::NotDeleted(vec![(
+                    "vpce-ssm".into(),
+                    fault(Operation::DeleteVpcEndpoints, "InvalidParameter"),
+                )]))
+            },
+            ENFORCE,
+            &["Ready=False RequestInvalid", "Compliant=False RequestInvalid", "Stalled=True RequestInvalid"],
+        );
+        let mut dns = World::converged();
+        dns.attribute(crate::facts::VpcAttribute::DnsSupport, false);
+        let verdict = dns.judge();
+        let report = super::report(&verdict, &[], ENFORCE);
+        assert_eq!(
+            said(&report, &SUMMARY),
+            [
+                "Ready=False DnsAttributesOff",
+                "Compliant=False DnsAttributesOff",
+                "Reconciling=True ProgressingWithRetry"
+            ],
+            "a proposed write that was not tried in this pass waits for no person"
+        );
+    }
+
+    #[test]
+    fn what_nobody_but_a_person_can_mend() {
+        let mut world = World::empty();
+        world.vpcs(Vec::clear);
+        for circumstances in [ENFORCE, NEW, OBSERVE] {
+            check(
+                "no such VPC",
+                &world,
+                done,
+                circumstances,
+                &["Ready=False VpcNotFound", "Compliant=False VpcNotFound", "Stalled=True VpcNotFound"],
+            );
+        }
+        let mut world = World::with_group();
+        world.attribute(crate::facts::VpcAttribute::DnsSupport, false);
+        world.posture.dns = crate::posture::DnsWish::Report;
+        world.posture.s3 = crate::posture::S3Wish::None;
+        check(
+            "DNS attributes that we are not to switch on",
+            &world,
+            done,
+            NEW,
+            &["Ready=False DnsAttributesOff", "Compliant=False DnsAttributesOff", "Stalled=True DnsAttributesOff"],
+        );
+        let mut world = World::with_group();
+        world.subnets(Vec::clear);
+        check(
+            "what can be done is done first",
+            &{
+                world.posture.s3 = crate::posture::S3Wish::Gateway(crate::posture::RouteTableWish::All);
+                world.clone()
+            },
+            done,
+            NEW,
+            &["Ready=Unknown Progressing", "Compliant=False NoSuitableSubnet", "Reconciling=True Progressing"],
+        );
+    }
+
+    #[test]
+    fn observing_ends_ready_and_says_how_it_is() {
+        check("converged", &World::converged(), done, OBSERVE, &["Ready=True Evaluated", "Compliant=True Succeeded"]);
+        let evaluated = |world: &World| report(&world.judge(), &[], OBSERVE);
+        let mut denied = World::converged();
+        denied.lose(&FactKey::RouteTables);
+        let mut lost = World::converged();
+        lost.lose(&FactKey::Vpcs);
+        for (world, expected) in [
+            (World::empty(), vec!["Ready=True Evaluated", "Compliant=False EndpointMissing"]),
+            (denied, vec!["Ready=True Evaluated", "Compliant=Unknown FactUnreadable"]),
+            (
+                lost,
+                vec![
+                    "Ready=False FactUnreadable",
+                    "Compliant=Unknown FactUnreadable",
+                    "Reconciling=True ProgressingWithRetry",
+                ],
+            ),
+        ] {
+            let report = evaluated(&world);
+            assert_eq!(said(&report, &SUMMARY), expected);
+            assert_contract(&world.judge(), &report, OBSERVE);
+        }
+    }
+
+    #[test]
+    fn unknown_is_neither_good_nor_bad() {
+        for key in FactKey::LISTS {
+            let mut world = World::converged();
+            world.lose(&key);
+            let verdict = world.judge();
+            let report = report(&verdict, &[], ENFORCE);
+            assert_contract(&verdict, &report, ENFORCE);
+            let expected: &[&str] = match key {
+                FactKey::ManagedNodes | FactKey::Services => &["Ready=True Succeeded", "Compliant=True Succeeded"],
+                _ => &[
+                    "Ready=False FactUnreadable",
+                    "Compliant=Unknown FactUnreadable",
+                    "Reconciling=True ProgressingWithRetry",
+                ],
+            };
+            assert_eq!(said(&report, &SUMMARY), expected, "{key:?}");
+        }
+        let mut world = World::with_group();
+        world.lose(&FactKey::SecurityGroups);
+        world.posture.s3 = crate::posture::S3Wish::None;
+        check(
+            "what waits for something unreadable leaves the word to it",
+            &world,
+            done,
+            ENFORCE,
+            &["Ready=False FactUnreadable", "Compliant=False FactUnreadable", "Reconciling=True ProgressingWithRetry"],
+        );
+    }
+
+    #[test]
+    fn what_fails_beside_gates_that_hold_is_said_and_holds_nothing() {
+        let mut world = World::converged();
+        world.groups(|all| {
+            all.push(crate::facts::SecurityGroup {
+                id: "sg-2".into(),
+                name: "another".into(),
+                ..crate::testing::group()
+            });
+        });
+        let report = check(
+            "a leftover group that something else still uses",
+            &world,
+            failing("DependencyViolation", 400),
+            ENFORCE,
+            &["Ready=True Succeeded", "Compliant=True Succeeded"],
+        );
+        let group = condition(&report, "SecurityGroupReady").unwrap();
+        assert_eq!((group.status, group.reason), (Status::True, Reason::AwsError));
+        assert!(group.message.contains("DependencyViolation"), "{}", group.message);
+    }
+
+    #[test]
+    fn warnings_are_read_first_where_all_holds() {
+        let mut world = World::converged();
+        world.group(|g| g.ingress.push(crate::testing::https("192.0.2.0/24")));
+        let report =
+            check("a rule of theirs", &world, done, ENFORCE, &["Ready=True Succeeded", "Compliant=True Succeeded"]);
+        assert_eq!(said(&report, &["SecurityGroupReady"]), ["SecurityGroupReady=True UnexpectedIngress"]);
+    }
+
+    #[test]
+    fn differences_are_handed_on() {
+        let mut world = World::converged();
+        world.endpoint("vpce-ssm", |e| e.private_dns = false);
+        let report = report_of(&world, ENFORCE);
+        let fields: Vec<&str> = report.differences.iter().map(|(_, d)| d.field.as_str()).collect();
+        assert_eq!(fields, ["endpoints.ssm.privateDns"]);
+    }
+
+    #[test]
+    fn each_fault_has_its_reason() {
+        use Operation as O;
+        let conflict = "private-dns-enabled cannot be set because there is already a conflicting DNS domain for ssm.eu-west-1.amazonaws.com in the VPC vpc-1";
+        let zone = "The VPC endpoint service x does not support the availability zone of the subnet: subnet-1.";
+        let attributes = "Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true for vpc-1";
+        let inbound = "To set PrivateDnsOnlyForInboundResolverEndpoint to true, the VPC vpc-1 must have a Gateway endpoint for the service.";
+        for (operation, code, status, message, reason) in [
+            (O::AssumeRole, "AccessDenied", 403, "", Reason::AssumeRoleDenied),
+            (O::GetCallerIdentity, "AccessDenied", 403, "", Reason::NoCredentials),
+            (O::GetCallerIdentity, NO_CREDENTIALS, 0, "", Reason::NoCredentials),
+            (O::AssumeRole, NO_ANSWER, 0, "", Reason::SessionFailed),
+            (O::AssumeRole, "ExpiredTokenException", 400, "", Reason::SessionFailed),
+            (O::AssumeRole, "ValidationError", 400, "", Reason::SessionFailed),
+            (O::GetCallerIdentity, ACCOUNT_MISMATCH, 200, "", Reason::AccountMismatch),
+            (O::AssumeRole, "RegionDisabledException", 403, "", Reason::RegionDisabled),
+            (O::AssumeRole, "Throttling", 400, "", Reason::Throttled),
+            (O::ModifyVpcAttribute, "UnauthorizedOperation", 403, "", Reason::DnsAttributesDenied),
+            (O::CreateVpcEndpoint, "UnauthorizedOperation", 403, "", Reason::PermissionDenied),
+            (O::DescribeInstanceInformation, "AccessDeniedException", 400, "", Reason::PermissionDenied),
+            (O::CreateVpcEndpoint, "RequestLimitExceeded", 503, "", Reason::Throttled),
+            (O::CreateVpcEndpoint, "OptInRequired", 401, "", Reason::RegionDisabled),
+            (O::CreateVpcEndpoint, "AuthFailure", 401, "", Reason::RegionDisabled),
+            (O::CreateVpcEndpoint, NO_ANSWER, 0, "", Reason::AwsError),
+            (O::CreateVpcEndpoint, "InternalError", 500, "", Reason::AwsError),
+            (O::CreateVpcEndpoint, "ExpiredToken", 403, "", Reason::AwsError),
+            (O::ModifyVpcEndpoint, "InvalidVpcEndpointId.NotFound", 400, "", Reason::AwsError),
+            (O::ModifyVpcEndpoint, "IncorrectState", 400, "", Reason::AwsError),
+            (O::DeleteSecurityGroup, "DependencyViolation", 400, "", Reason::AwsError),
+            (O::CreateVpcEndpoint, "IdempotentParameterMismatch", 400, "", Reason::AwsError),
+            (O::CreateVpcEndpoint, "RouteAlreadyExists", 400, "", Reason::RouteConflict),
+            (O::ModifyVpcEndpoint, "OperationNotPermitted", 400, "", Reason::RequestInvalid),
+            (O::CreateVpcEndpoint, "VpcEndpointLimitExceeded", 400, "", Reason::QuotaReached),
+            (O::CreateSecurityGroup, "SecurityGroupLimitExceeded", 400, "", Reason::QuotaReached),
+            (O::CreateVpcEndpoint, "InvalidServiceName", 400, "", Reason::ServiceNotOffered),
+            (O::CreateVpcEndpoint, "UnsupportedOperation", 400, "", Reason::ServiceNotOffered),
+            (O::CreateVpcEndpoint, "InsufficientFreeAddressesInSubnet", 400, "", Reason::NoFreeAddresses),
+            (O::CreateVpcEndpoint, "DuplicateSubnetsInSameZone", 400, "", Reason::NoSuitableSubnet),
+            (O::CreateVpcEndpoint, "InvalidParameter", 400, conflict, Reason::PrivateDnsConflict),
+            (O::CreateVpcEndpoint, "InvalidParameter", 400, zone, Reason::NoSuitableSubnet),
+            (O::CreateVpcEndpoint, "InvalidParameter", 400, attributes, Reason::DnsAttributesOff),
+            (O::CreateVpcEndpoint, "InvalidParameter", 400, inbound, Reason::RequestInvalid),
+            (O::CreateVpcEndpoint, "InvalidPolicyDocument", 400, "", Reason::RequestInvalid),
+            (O::CreateVpcEndpoint, "SomethingNew", 400, "", Reason::RequestInvalid),
+        ] {
+            let fault = Fault::from_answer(operation, code, status, message);
+            let (found, text) = explain(&fault, Some("arn:role"));
+            assert_eq!(found, reason, "{fault}");
+            assert!(text.contains(operation.name()), "{text}");
+            assert!(!text.contains(".."), "{text}");
+        }
+        let held = Fault::held_back(O::CreateVpcEndpoint, Duration::from_secs(1));
+        assert_eq!(explain(&held, None).0, Reason::RateLimited);
+        let denied = Fault::from_answer(O::CreateVpcEndpoint, "UnauthorizedOperation", 403, "");
+        assert!(explain(&denied, Some("arn:role")).1.contains("arn:role may not ec2:CreateVpcEndpoint"));
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_evaluated_keeps_the_contract() {
+        for reason in Reason::ALL {
+            for denied_for in [Duration::ZERO, DENIAL_GRACE] {
+                let report = refused(*reason, &"x".repeat(5000), denied_for);
+                let ready = condition(&report, "Ready").unwrap();
+                assert_eq!((ready.status, ready.reason), (Status::False, *reason));
+                let stalled = condition(&report, "Stalled").is_some();
+                assert_ne!(stalled, condition(&report, "Reconciling").is_some(), "{reason}");
+                let person = match reason.waits() {
+                    Waits::Person => true,
+                    Waits::Grace => denied_for >= DENIAL_GRACE,
+                    _ => false,
+                };
+                assert_eq!(stalled, person, "{reason}");
+                assert!(!stalled || report.settled);
+                assert!(report.conditions.iter().all(|c| c.message.chars().count() <= MAX_MESSAGE));
+            }
+        }
+    }
+
+    fn some_check() -> impl Strategy<Value = Check> {
+        let outcome = prop_oneof![
+            4 => Just(Outcome::Pass),
+            1 => Just(Outcome::Warn),
+            3 => Just(Outcome::Fail),
+            1 => Just(Outcome::Unknown),
+        ];
+        let facet = proptest::sample::select(Facet::ALL.to_vec());
+        let reason = proptest::sample::select(Reason::ALL.to_vec());
+        (facet, prop::bool::weighted(0.9), outcome, reason, 0_usize..2000).prop_map(
+            |(facet, gate, outcome, reason, length)| Check {
+                facet,
+                gate: gate && outcome != Outcome::Warn,
+                outcome,
+                reason,
+                message: "é".repeat(length),
+                difference: None,
+            },
+        )
+    }
+
+    fn some_fault() -> impl Strategy<Value = Fault> {
+        let codes = [
+            "UnauthorizedOperation",
+            "RequestLimitExceeded",
+            "InternalError",
+            "ExpiredToken",
+            "InvalidGroup.NotFound",
+            "IncorrectState",
+            "InvalidParameter",
+            "VpcEndpointLimitExceeded",
+            "InvalidServiceName",
+            "OptInRequired",
+            ACCOUNT_MISMATCH,
+            "SomethingNew",
+        ];
+        let operation = proptest::sample::select(Operation::ALL.to_vec());
+        (operation, proptest::sample::select(codes.to_vec()), 0_usize..3000, 0_u64..100).prop_map(
+            |(operation, code, length, wait)| {
+                let message = format!("{} Encoded authorization failure message: AbCdEf", "x".repeat(length));
+                let fault = Fault::from_answer(operation, code, 400, &message);
+                Fault { retry_after: (wait > 50).then_some(Duration::from_secs(wait)), ..fault }
+            },
+        )
+    }
+
+    fn some_applied() -> impl Strategy<Value = Applied> {
+        let tried = prop_oneof![
+            Just(Tried::Done(Written::Done)),
+            Just(Tried::NotTried),
+            Just(Tried::Braked(Duration::from_secs(60))),
+            some_fault().prop_map(Tried::Failed),
+            prop::collection::vec((Just("vpce-1".into()), some_fault()), 1..4)
+                .prop_map(|left| Tried::Done(Written::NotDeleted(left))),
+        ];
+        (proptest::sample::select(Facet::ALL.to_vec()), tried).prop_map(|(facet, tried)| {
+            let write = Write::Tag { resources: BTreeSet::new(), tags: BTreeMap::new() };
+            Applied { action: Action { facet, service: None, write, then_admit: vec![], disrupts: None }, tried }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_contract_holds_whatever_happens(
+            checks in prop::collection::vec(some_check(), 1..12),
+            applied in prop::collection::vec(some_applied(), 0..6),
+            enforce in any::<bool>(),
+            was_ready in any::<bool>(),
+            denied_for in prop::sample::select(vec![0_u64, 599, 600, 100_000]),
+        ) {
+            let actions = applied.iter().map(|a| a.action.clone()).collect();
+            let verdict = Verdict { checks, actions, ..Verdict::default() };
+            let circumstances = Circumstances {
+                mode: if enforce { Mode::Enforce } else { Mode::Observe },
+                was_ready,
+                denied_for: Duration::from_secs(denied_for),
+                principal: None,
+            };
+            let found = report(&verdict, &applied, circumstances);
+            assert_contract(&verdict, &found, circumstances);
+            prop_assert_eq!(&report(&verdict, &applied, circumstances), &found);
+            // A denial that lasts never turns a call for a person into one for patience.
+            let later = Circumstances { denied_for: DENIAL_GRACE, ..circumstances };
+            if condition(&found, "Stalled").is_some() {
+                prop_assert!(condition(&report(&verdict, &applied, later), "Stalled").is_some());
+            }
+        }
     }
 }

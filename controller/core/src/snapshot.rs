@@ -474,4 +474,91 @@ mod tests {
         snapshot.retain(&BTreeSet::new());
         assert_eq!(snapshot.read_at(&key), None);
     }
+
+    #[test]
+    fn only_what_was_read_last_may_be_written_on() {
+        let mut entry = Entry::<u8>::default();
+        assert_eq!(entry.reading(INTERVAL, at(0)).current(), None);
+        entry.note(Ok(7), at(0));
+        assert_eq!(entry.reading(INTERVAL, at(0)).current(), Some(&7));
+        entry.note(Err(fault()), at(60));
+        let reading = entry.reading(INTERVAL, at(60));
+        assert_eq!((reading.known(), reading.current()), (Some(&7), None));
+        assert_eq!((entry.read_at(), entry.last_tried(), entry.fault()), (Some(at(0)), Some(at(60)), Some(&fault())));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_makes_nothing_old() {
+        let mut entry = Entry::<u8>::default();
+        entry.note(Ok(7), at(0));
+        assert_eq!(entry.reading(INTERVAL, at(-99_999)).known(), Some(&7));
+        let mut snapshot = Snapshot::default();
+        snapshot.note(&FactKey::Vpcs, Ok(FactValue::Vpcs(vec![])), at(0));
+        let wanted: BTreeSet<FactKey> = [FactKey::Vpcs].into();
+        assert_eq!(snapshot.due(&wanted, INTERVAL, Duration::ZERO, at(-99_999)), BTreeSet::new());
+    }
+
+    #[test]
+    fn interfaces_are_read_when_asked_for_and_never_too_old() {
+        let key = FactKey::Interfaces("sg-1".into());
+        let wanted: BTreeSet<FactKey> = [key.clone()].into();
+        let mut snapshot = Snapshot::default();
+        assert_eq!(snapshot.due(&wanted, INTERVAL, Duration::ZERO, at(0)), wanted, "never read");
+        snapshot.note(&key, Ok(FactValue::Interfaces(vec![])), at(0));
+        assert_eq!(snapshot.due(&wanted, INTERVAL, Duration::ZERO, at(99_999)), BTreeSet::new());
+        snapshot.mark_stale(key.clone(), at(1));
+        assert_eq!(snapshot.due(&wanted, INTERVAL, Duration::ZERO, at(1)), wanted, "asked for");
+        let entry = &snapshot.interfaces[&SecurityGroupId::from("sg-1")];
+        assert!(entry.reading(AgeClass::OnDemand.limit(INTERVAL), at(99_999)).known().is_some());
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_no_reading() {
+        let mut snapshot = Snapshot::default();
+        snapshot.mark_stale(FactKey::Vpcs, at(0));
+        snapshot.note(&FactKey::Vpcs, Ok(FactValue::Attribute(true)), at(1));
+        assert_eq!(snapshot.read_at(&FactKey::Vpcs), None);
+        assert!(snapshot.is_stale(&FactKey::Vpcs));
+    }
+
+    #[test]
+    fn a_mark_outlives_a_failed_read_that_began_before_it() {
+        let mut snapshot = Snapshot::default();
+        let wanted: BTreeSet<FactKey> = [FactKey::Vpcs].into();
+        snapshot.note(&FactKey::Vpcs, Ok(FactValue::Vpcs(vec![])), at(0));
+        snapshot.mark_stale(FactKey::Vpcs, at(20));
+        snapshot.note(&FactKey::Vpcs, Err(fault()), at(10));
+        assert_eq!(snapshot.stale(), [FactKey::Vpcs]);
+        assert_eq!(snapshot.due(&wanted, INTERVAL, Duration::ZERO, at(30)), BTreeSet::new(), "a minute's pause");
+        assert_eq!(snapshot.due(&wanted, INTERVAL, Duration::ZERO, at(70)), wanted);
+        assert_eq!(snapshot.fault(&FactKey::Vpcs), Some(&fault()));
+    }
+
+    #[test]
+    fn slack_reads_together_what_is_nearly_due() {
+        let wanted: BTreeSet<FactKey> = [FactKey::Vpcs].into();
+        let mut snapshot = Snapshot::default();
+        snapshot.note(&FactKey::Vpcs, Ok(FactValue::Vpcs(vec![])), at(0));
+        for (seconds, slack, due) in [(590, 0, false), (590, 10, true), (589, 10, false)] {
+            let found = snapshot.due(&wanted, INTERVAL, Duration::from_secs(slack), at(seconds));
+            assert_eq!(!found.is_empty(), due, "{seconds} {slack}");
+        }
+    }
+
+    #[test]
+    fn each_write_marks_what_it_touches() {
+        let ids = |ids: &[&str]| ids.iter().map(|i| (*i).to_owned()).collect();
+        let keys = |write: &Write| FactKey::touched_by(write);
+        let tag = |of: &[&str]| Write::Tag { resources: ids(of), tags: BTreeMap::new() };
+        assert_eq!(keys(&tag(&["vpce-1", "sg-1"])), [FactKey::Endpoints, FactKey::SecurityGroups]);
+        assert_eq!(keys(&tag(&["sg-1"])), [FactKey::SecurityGroups]);
+        assert_eq!(keys(&Write::Untag { resources: ids(&["vpce-1"]), keys: BTreeSet::new() }), [FactKey::Endpoints]);
+        assert_eq!(keys(&Write::DeleteSecurityGroup { group: "sg-1".into() }), [FactKey::SecurityGroups]);
+        assert_eq!(keys(&Write::DeleteEndpoints { endpoints: BTreeSet::new() }), [FactKey::Endpoints]);
+        let attribute = VpcAttribute::DnsSupport;
+        assert_eq!(
+            keys(&Write::EnableVpcAttribute { vpc: "vpc-1".into(), attribute }),
+            [FactKey::Attribute("vpc-1".into(), attribute)]
+        );
+    }
 }

@@ -1,5 +1,5 @@
 //! The pages that are made from the code's own tables are up to date.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{fmt::Write as _, path::Path};
 

@@ -6,7 +6,7 @@ use kube::{Api, ResourceExt};
 use ssm_ready_core::{
     deletion::{Departure, Farewell, Stage, farewell},
     evaluate::{Facet, Verdict, View, evaluate},
-    facts::Scope,
+    facts::{Scope, VpcAttribute},
     fault::FaultKind,
     plan::{Plan, plan},
     posture::{self, GroupWish, Mode},
@@ -137,12 +137,6 @@ impl Pass<'_> {
                 format!("AwsAccount {} is suspended", account.name_any()),
             ));
         }
-        if account.metadata.deletion_timestamp.is_some() && self.object.metadata.deletion_timestamp.is_none() {
-            return Err(Refusal::new(
-                Reason::DependencyNotReady,
-                format!("AwsAccount {} is being deleted", account.name_any()),
-            ));
-        }
         self.rivals(&account)?;
         let posture = spec::vpc_posture(&self.object, &account, &self.ctx.settings.cluster, self.ctx.settings.mode)?;
         let roles = spec::roles(&account.spec, self.ctx.settings.mode == Mode::Observe)?;
@@ -215,7 +209,7 @@ impl Pass<'_> {
         } else {
             Vec::new()
         };
-        self.conclude(&grounds, &place, &verdict, &plan, &applied).await
+        self.conclude(&grounds, &place, &verdict, &plan, &applied, denied_read(&look, &posture.vpc)).await
     }
 
     /// Follows the place with what this object wants to know of it.
@@ -250,9 +244,11 @@ impl Pass<'_> {
         verdict: &Verdict,
         plan: &Plan,
         applied: &[Applied],
+        denied_read: bool,
     ) -> kube::Result<Next> {
         let posture = &grounds.posture;
-        let denied = applied.iter().any(|a| matches!(&a.tried, Tried::Failed(f) if f.kind == FaultKind::Denied));
+        let denied =
+            denied_read || applied.iter().any(|a| matches!(&a.tried, Tried::Failed(f) if f.kind == FaultKind::Denied));
         let principal = grounds.write.principal.roles.last().map(|r| r.arn.to_string());
         let report = report(
             verdict,
@@ -451,7 +447,7 @@ impl Pass<'_> {
         } else {
             (reason, message)
         };
-        let report = refused(reason, &message, denied_for);
+        let report = leaving(reason, &message, denied_for);
         let mut status = self.status();
         self.put_conditions(&mut status, &report);
         status.plan = None;
@@ -465,7 +461,7 @@ impl Pass<'_> {
     }
 
     async fn hold(&self, message: &str) -> kube::Result<Next> {
-        let report = refused(Reason::DeletionHeld, message, std::time::Duration::ZERO);
+        let report = leaving(Reason::DeletionHeld, message, std::time::Duration::ZERO);
         let mut status = self.status();
         self.put_conditions(&mut status, &report);
         status.deletion = Some(crds::DeletionStatus {
@@ -494,6 +490,20 @@ impl Pass<'_> {
         self.ctx.forget(self.key);
         Ok(Next::Await)
     }
+}
+
+/// The conditions of an object that is being deleted: nothing is said of its account.
+fn leaving(reason: Reason, message: &str, denied_for: std::time::Duration) -> Report {
+    let mut report = refused(reason, message, denied_for);
+    report.conditions.retain(|c| c.kind != condition::ACCOUNT_READY);
+    report
+}
+
+/// Whether AWS denies the role something that the posture is judged by.
+fn denied_read(look: &Look, vpc: &ssm_ready_core::ids::VpcId) -> bool {
+    let attributes = VpcAttribute::BOTH.map(|a| FactKey::Attribute(vpc.clone(), a));
+    let mut facts = FactKey::LISTS.iter().chain(&attributes);
+    facts.any(|key| look.snapshot.fault(key).is_some_and(|fault| fault.kind == FaultKind::Denied))
 }
 
 /// No session in the account, or no such region for it: then nothing that was read before counts.

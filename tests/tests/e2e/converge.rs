@@ -124,8 +124,9 @@ async fn private_dns_waits_where_instances_work_otherwise() -> Result<()> {
 #[tokio::test]
 async fn it_converges_against_plain_moto() -> Result<()> {
     let rig = Rig::with(Flavour::Plain, &[]).await?;
-    let account = "999988887777";
-    // Plain moto lets any role be assumed and knows no external ids: it is about what its EC2 lacks.
+    // Moto's own account: plain, it takes every key for that account's, lets any role be assumed and knows no external ids.
+    // This is about what its EC2 lacks.
+    let account = "123456789012";
     world::account(&rig.client, "prod", account, &[NS]).await?;
     let vpc = world::vpc(&rig.standin, account, world::REGION, "10.3.0.0/16").await?;
     rig.posture("main", &vpc.id, json!({})).await?;

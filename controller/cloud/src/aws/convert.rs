@@ -221,6 +221,10 @@ pub(super) fn services(detail: &ec2::ServiceDetail) -> Vec<Service> {
     let Some(name) = required("endpoint service", "ServiceName", detail.service_name()) else {
         return Vec::new();
     };
+    // What other accounts offer may bear any name; only AWS's own services are looked for.
+    if detail.owner().is_some_and(|owner| !is(owner, "amazon")) {
+        return Vec::new();
+    }
     let mut private_dns_names: Vec<String> =
         detail.private_dns_names().iter().filter_map(|names| names.private_dns_name()).map(str::to_owned).collect();
     if let Some(first) = detail.private_dns_name()

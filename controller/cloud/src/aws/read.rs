@@ -150,13 +150,7 @@ impl Cloud for AwsCloud {
             scope.into(),
             Operation::DescribeVpcEndpointServices,
             |clients, token| {
-                clients
-                    .ec2()
-                    .describe_vpc_endpoint_services()
-                    .filters(filter("owner", "amazon"))
-                    .max_results(PAGE)
-                    .set_next_token(token)
-                    .send()
+                clients.ec2().describe_vpc_endpoint_services().max_results(PAGE).set_next_token(token).send()
             },
             |page: DescribeVpcEndpointServicesOutput| {
                 (page.service_details().iter().flat_map(convert::services).collect(), page.next_token)

@@ -412,8 +412,6 @@ impl<'a> One<'a> {
     ) {
         let waits_for = if self.dns == DnsState::Off {
             Some("the VPC's DNS attributes are off")
-        } else if self.dns == DnsState::Unknown {
-            Some("the VPC's DNS attributes are not known to be on")
         } else if !self.group.admits || endpoint.groups != self.group.ids {
             Some("its security groups do not yet admit all of the VPC")
         } else {
@@ -668,7 +666,8 @@ impl<'a> One<'a> {
             );
             return;
         }
-        let waits_for = if self.dns != DnsState::On {
+        // Where the attributes cannot be read AWS itself refuses what they do not allow: that holds nothing up.
+        let waits_for = if self.dns == DnsState::Off {
             Some("the VPC's DNS attributes")
         } else if !self.group.admits {
             Some("a security group that admits all of the VPC")

@@ -1128,7 +1128,12 @@ fn what_cannot_be_read_is_unknown_and_stops_only_what_rests_on_it() {
         (FactKey::Subnets, vec![&endpoints, &endpoints], vec![]),
         (FactKey::RouteTables, vec![missing, missing, &routes], vec![CREATE_SSM, CREATE_MSG]),
         (FactKey::Services, vec![&endpoints, &endpoints], vec![]),
-        (hostnames(), vec!["Dns Unknown FactUnreadable", waits, waits, made], vec![CREATE_S3]),
+        // AWS itself refuses private DNS where the attributes are off.
+        (
+            hostnames(),
+            vec!["Dns Unknown FactUnreadable", missing, missing, made],
+            vec![CREATE_SSM, CREATE_MSG, CREATE_S3],
+        ),
     ];
     for (key, said, planned) in rows {
         let mut said = said;
@@ -1880,6 +1885,9 @@ fn somebody_elses_gateway_endpoint() {
             &[],
             &[],
         );
+        let mut world = start(all);
+        world.endpoint("vpce-theirs", |e| e.state = EndpointState::parse(state));
+        assert!(!world.judge().checks.iter().any(|c| c.reason == Reason::UsingExisting), "{state} is not good");
     }
     check(
         "failed: it leads nowhere",
@@ -2216,7 +2224,7 @@ fn named(edits: &[Edit]) -> Vec<&'static str> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn in_no_world_is_a_rule_broken(
