@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use sha2::{Digest, Sha256};
 use ssm_ready_core::{
-    evaluate::{Difference, EndpointMemory, Facet, Memory, Ownership, Seen},
+    evaluate::{Difference, EndpointMemory, Facet, Memory, Ownership, Seen, SeenEndpoint},
     facts::{EndpointType, VpcAttribute},
     fault::truncate,
     plan::Plan,
@@ -94,6 +94,18 @@ pub fn memory(status: &crds::VpcPostureStatus) -> Memory {
     }
 }
 
+/// Whose an endpoint is: one that is ours now and was somebody else's before has been taken over.
+fn ownership(seen: &SeenEndpoint, before: &[crds::EndpointStatus]) -> crds::Ownership {
+    let was = before.iter().find(|b| b.endpoint_id.as_deref() == seen.id.as_ref().map(|id| id.as_str()));
+    match (seen.ownership, was.map(|b| b.ownership)) {
+        (Ownership::Existing, _) => crds::Ownership::Existing,
+        (Ownership::Managed, Some(crds::Ownership::Existing | crds::Ownership::Adopted)) if seen.id.is_some() => {
+            crds::Ownership::Adopted
+        }
+        (Ownership::Managed, _) => crds::Ownership::Managed,
+    }
+}
+
 /// Puts what was seen into status.
 pub fn put_seen(status: &mut crds::VpcPostureStatus, seen: &Seen, group_name: Option<&str>) {
     if let Some(owner) = &seen.vpc_owner {
@@ -124,10 +136,7 @@ pub fn put_seen(status: &mut crds::VpcPostureStatus, seen: &Seen, group_name: Op
                 },
                 endpoint_id: e.id.as_ref().map(ToString::to_string),
                 state: Some(truncate(&e.state, 32)),
-                ownership: match e.ownership {
-                    Ownership::Managed => crds::Ownership::Managed,
-                    Ownership::Existing => crds::Ownership::Existing,
-                },
+                ownership: ownership(e, &status.endpoints),
                 subnet_ids: e.subnets.iter().take(32).map(ToString::to_string).collect(),
                 zones: e.zones.iter().take(32).cloned().collect(),
                 route_table_ids: e.route_tables.iter().take(256).map(ToString::to_string).collect(),

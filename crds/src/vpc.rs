@@ -792,7 +792,8 @@ pub struct EndpointStatus {
     /// Whose the endpoint is.
     pub ownership: Ownership,
 
-    /// Ids of the endpoint's subnets. At most 32, sorted.
+    /// Ids of the subnets chosen for the endpoint, which stay chosen while they fit; zones says where it is. At most 32,
+    /// sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 32)), extend("x-kubernetes-list-type" = "set"))]
     pub subnet_ids: Vec<String>,
@@ -802,7 +803,7 @@ pub struct EndpointStatus {
     #[schemars(length(max = 32), inner(length(max = 32)), extend("x-kubernetes-list-type" = "set"))]
     pub zones: Vec<String>,
 
-    /// Ids of the route tables that a gateway endpoint is in. At most 256, sorted.
+    /// Ids of the route tables chosen for a gateway endpoint, which stay chosen while they exist. At most 256, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 32)), extend("x-kubernetes-list-type" = "set"))]
     pub route_table_ids: Vec<String>,

@@ -9,6 +9,7 @@ pub mod deletion;
 pub mod evaluate;
 pub mod facts;
 pub mod fault;
+pub mod foresee;
 pub mod ids;
 pub mod overlay;
 pub mod plan;

@@ -183,6 +183,16 @@ impl<T> Entry<T> {
         }
     }
 
+    /// Changes the value that was read, in a copy that is imagined.
+    pub(crate) fn edit(&mut self, edit: impl FnOnce(&mut T))
+    where
+        T: Clone,
+    {
+        if let Some(good) = &mut self.good {
+            edit(Arc::make_mut(&mut good.value));
+        }
+    }
+
     /// When the last read began, successful or not.
     #[must_use]
     pub fn last_tried(&self) -> Option<Timestamp> {

@@ -358,72 +358,14 @@ impl World {
 
     /// Does to the facts what AWS would do; says how many calls it takes.
     pub(crate) fn apply(&mut self, write: &Write, then_admit: &[IngressRule]) -> usize {
-        match write.clone() {
-            Write::CreateSecurityGroup { vpc, name, tags, .. } => {
-                self.made += 1;
-                let id = format!("sg-made-{}", self.made).into();
-                let ingress = then_admit.to_vec();
-                self.groups(|all| all.push(SecurityGroup { id, vpc, name, ingress, tags }));
-                return 1 + usize::from(!then_admit.is_empty());
-            }
-            Write::AuthorizeIngress { group, rules } => self.groups(|all| {
-                all.iter_mut().find(|g| g.id == group).unwrap().ingress.extend(rules);
-            }),
-            Write::RevokeIngress { group, rules } => self.groups(|all| {
-                all.iter_mut().find(|g| g.id == group).unwrap().ingress.retain(|r| !rules.contains(r));
-            }),
-            Write::DeleteSecurityGroup { group } => self.groups(|all| all.retain(|g| g.id != group)),
-            Write::CreateEndpoint(new) => {
-                self.made += 1;
-                let slow = self.slow && new.kind == EndpointType::Interface;
-                let endpoint = Endpoint {
-                    id: format!("vpce-made-{}", self.made).into(),
-                    vpc: new.vpc,
-                    service_name: new.service_name,
-                    kind: new.kind,
-                    state: if slow { EndpointState::Pending } else { EndpointState::Available },
-                    failure: None,
-                    subnets: new.subnets,
-                    groups: new.groups,
-                    route_tables: new.route_tables,
-                    network_interfaces: Default::default(),
-                    private_dns: new.private_dns,
-                    ip_address_type: new.ip_address_type,
-                    policy: Some(crate::write::FULL_ACCESS_POLICY.into()),
-                    requester_managed: false,
-                    tags: new.tags,
-                };
-                self.endpoints(|all| all.push(endpoint));
-            }
-            Write::ModifyEndpoint { endpoint, change } => self.endpoint(endpoint.as_str(), |e| {
-                e.subnets = &(&e.subnets | &change.add_subnets) - &change.remove_subnets;
-                e.groups = &(&e.groups | &change.add_groups) - &change.remove_groups;
-                e.route_tables = &(&e.route_tables | &change.add_route_tables) - &change.remove_route_tables;
-                e.private_dns = change.private_dns.unwrap_or(e.private_dns);
-                e.ip_address_type = change.ip_address_type.or(e.ip_address_type);
-                if change.full_access_policy {
-                    e.policy = Some(crate::write::FULL_ACCESS_POLICY.into());
-                }
-            }),
-            Write::DeleteEndpoints { endpoints } => self.endpoints(|all| all.retain(|e| !endpoints.contains(&e.id))),
-            Write::Tag { resources, tags } => self.tag(|id, of| {
-                if resources.contains(id) {
-                    of.extend(tags.clone());
-                }
-            }),
-            Write::Untag { resources, keys } => self.tag(|id, of| {
-                if resources.contains(id) {
-                    of.retain(|key, _| !keys.contains(key));
-                }
-            }),
-            Write::EnableVpcAttribute { attribute, .. } => self.attribute(attribute, true),
+        self.made += 1;
+        crate::foresee::imagine(&mut self.facts, write, then_admit, &format!("made-{}", self.made));
+        if let (true, Write::CreateEndpoint(new)) = (self.slow, write)
+            && new.kind == EndpointType::Interface
+        {
+            self.endpoints(|all| all.iter_mut().last().into_iter().for_each(|e| e.state = EndpointState::Pending));
         }
-        1
-    }
-
-    fn tag(&mut self, edit: impl Fn(&str, &mut crate::facts::Tags)) {
-        self.endpoints(|all| all.iter_mut().for_each(|e| edit(e.id.as_str(), &mut e.tags)));
-        self.groups(|all| all.iter_mut().for_each(|g| edit(g.id.as_str(), &mut g.tags)));
+        1 + usize::from(!then_admit.is_empty())
     }
 
     /// One pass: judges, remembers, and does what is proposed. Says how many calls that took.

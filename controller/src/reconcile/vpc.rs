@@ -8,6 +8,7 @@ use ssm_ready_core::{
     evaluate::{Facet, Verdict, View, evaluate},
     facts::{Scope, VpcAttribute},
     fault::FaultKind,
+    foresee::foresee,
     plan::{Plan, plan},
     posture::{self, GroupWish, Mode},
     reason::{Reason, Waits},
@@ -196,8 +197,13 @@ impl Pass<'_> {
         let posture = &grounds.posture;
         let view = View::of(&look.snapshot, &look.overlay, &posture.vpc, look.interval, now());
         let verdict = evaluate(posture, &view, &memory);
-        let plan = plan(verdict.actions.clone());
         let enforce = posture.mode == Mode::Enforce;
+        // Enforce goes step by step, by what it reads back; Observe shows the whole way.
+        let plan = if enforce {
+            plan(verdict.actions.clone())
+        } else {
+            foresee(posture, &look.snapshot, &look.overlay, &memory, look.interval, now())
+        };
         let applied = if enforce && !plan.actions.is_empty() && view.fit_to_write() {
             // Before the first write, so that nothing is made that nobody would clean up.
             if !self.object.finalizers().iter().any(|f| f == FINALIZER) {

@@ -105,6 +105,11 @@ async fn what_lost_our_tags_is_told_and_not_touched() -> Result<()> {
     rig.look_again("main", "one").await?;
     let message = rig.until("main", "EndpointsReady", "True", "OwnershipTagsLost").await?;
     ensure!(message.contains(&ssm) && message.contains("create-tags"), "{message}");
+    // Still told at the next look, and for as long as it lasts.
+    rig.look_again("main", "two").await?;
+    rig.until("main", "EndpointsReady", "True", "OwnershipTagsLost").await?;
+    let drift = rig.get("main").await?.data["status"]["drift"].clone();
+    ensure!(drift[0]["field"] == "endpoints.ssm.tags" && drift[0]["repaired"] == false, "{drift}");
     for action in ["CreateTags", "ModifyVpcEndpoint", "DeleteVpcEndpoints", "CreateVpcEndpoint"] {
         ensure!(rig.count(action).await? == 0, "{action} was called");
     }

@@ -35,6 +35,8 @@ async fn observe_writes_nothing_and_shows_the_plan() -> Result<()> {
         plan["actions"].as_array().is_some_and(|a| a.iter().any(|a| a["action"] == "CreateSecurityGroup")),
         "{plan}"
     );
+    let shown = plan["actions"].as_array().into_iter().flatten().filter(|a| a["action"] == "CreateVpcEndpoint").count();
+    ensure!(shown == 3, "the whole way is shown, not its first step: {plan}");
     ensure!(object.metadata.finalizers.unwrap_or_default().is_empty(), "made nothing, so it holds nothing");
     ensure!(writes(&rig).await?.is_empty(), "wrote: {:?}", writes(&rig).await?);
     // It goes at once.

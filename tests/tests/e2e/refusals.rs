@@ -18,8 +18,15 @@ async fn accounts_and_access() -> Result<()> {
     world::account_with(client, "wrongid", "222222222222", &[NS], "Enforce", "another-tenant").await?;
     world::account(client, "others", "444444444444", &["elsewhere"]).await?;
     world::account_with(client, "lookonly", "555555555555", &[NS], "Observe", EXTERNAL_ID).await?;
+    // Without a role it is the controller's own identity, which is of another account: never a fall-back.
+    let own = json!({
+        "apiVersion": "ssmready.dev/v1alpha1", "kind": "AwsAccount", "metadata": { "name": "own" },
+        "spec": { "accountId": "888888888888", "access": [{ "name": "all", "namespaces": { "from": "All" }, "maxMode": "Enforce" }] },
+    });
+    ssm_ready_tests::apply_yaml(client, &own.to_string()).await?;
     let vpc = rig.vpc("10.0.0.0/16").await?;
     for (name, account, reason, says) in [
+        ("own", "own", "AccountMismatch", "999988887777"),
         ("norole", "norole", "AssumeRoleDenied", "trust policy"),
         ("wrongid", "wrongid", "AssumeRoleDenied", "external id"),
         ("others", "others", "AccessNotGranted", "spec.access"),

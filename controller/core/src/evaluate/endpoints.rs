@@ -6,7 +6,7 @@ use super::{
     Case, EndpointMemory, Facet, Outcome, Ownership, SeenEndpoint, Verdict,
     dns::DnsState,
     group::{Admission, GroupState, admission},
-    join,
+    join, judge_lost,
     offer::{endpoints_for, find, is_named},
     subnets::{Choice, choose},
     was,
@@ -193,7 +193,11 @@ impl<'a> One<'a> {
         chosen: BTreeSet<SubnetId>,
     ) {
         let memory = self.memory();
-        let ownership = if endpoint.is_none() { was(&memory) } else { ownership };
+        let ownership = match endpoint {
+            None => was(&memory),
+            Some(endpoint) if memory.made(endpoint) => Ownership::Managed,
+            Some(_) => ownership,
+        };
         let zones = endpoint.map(|e| self.zones_of(e)).unwrap_or_default();
         verdict.seen.endpoints.push(SeenEndpoint {
             service: self.service,
@@ -471,21 +475,7 @@ impl<'a> One<'a> {
 
     /// No endpoint of ours is listed.
     fn not_ours(&self, foreign: &[&Endpoint], verdict: &mut Verdict) {
-        let memory = self.memory();
-        if let Some(lost) = foreign.iter().find(|e| memory.managed && Some(&e.id) == memory.id.as_ref()) {
-            verdict
-                .warn(
-                    Facet::Endpoints,
-                    Reason::OwnershipTagsLost,
-                    format!(
-                        "{} of {} has lost the tags {} and is no longer touched: restore them (aws ec2 create-tags), or set endpoints.adoption: TakeOver",
-                        lost.id,
-                        self.service,
-                        join(self.posture().owner.tags().iter().map(|(k, v)| format!("{k}={v}")))
-                    ),
-                )
-                .differs(format!("endpoints.{}.tags", self.service), "our ownership tags", "removed");
-        }
+        judge_lost(self.case, Facet::Endpoints, self.service, foreign, verdict);
         // Only an endpoint with private DNS answers for the service's name; others of theirs do not matter to us.
         let holder = foreign
             .iter()
@@ -509,13 +499,9 @@ impl<'a> One<'a> {
     /// With TakeOver, an endpoint of ours that lost its tags before its private DNS was on is taken back.
     fn take_over_other(&self, foreign: &[&Endpoint], verdict: &mut Verdict) -> bool {
         let memory = self.memory();
-        let lost = foreign.iter().find(|e| {
-            memory.managed
-                && Some(&e.id) == memory.id.as_ref()
-                && !e.requester_managed
-                && !e.state.is_leaving()
-                && !e.state.is_terminal()
-        });
+        let lost = foreign
+            .iter()
+            .find(|e| memory.made(e) && !e.requester_managed && !e.state.is_leaving() && !e.state.is_terminal());
         if let Some(endpoint) = lost {
             self.take_over(endpoint, verdict);
         }

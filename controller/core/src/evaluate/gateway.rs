@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Case, Facet, Outcome, Ownership, SeenEndpoint, Verdict, join,
+    Case, Facet, Outcome, Ownership, SeenEndpoint, Verdict, join, judge_lost,
     offer::{endpoints_for, find},
     was,
 };
@@ -43,6 +43,7 @@ pub(super) fn judge(case: Case<'_>, verdict: &mut Verdict) {
         see(case, ours, BTreeSet::new(), verdict);
         return;
     };
+    judge_lost(case, Facet::Routes, ServiceName::S3, &foreign, verdict);
     let Need { need, taken } = need(&chosen, &foreign, &others);
     if let Some(other) =
         foreign.iter().find(|e| !e.requester_managed && !e.state.is_leaving() && e.state == EndpointState::Available)
@@ -109,6 +110,7 @@ fn seen(
     chosen: BTreeSet<RouteTableId>,
 ) -> SeenEndpoint {
     let memory = case.memory.endpoints.get(&ServiceName::S3).cloned().unwrap_or_default();
+    let ownership = if endpoint.is_some_and(|e| memory.made(e)) { Ownership::Managed } else { ownership };
     SeenEndpoint {
         service: ServiceName::S3,
         service_name: endpoint.map(|e| e.service_name.clone()),

@@ -350,6 +350,31 @@ impl Check {
 }
 
 /// Whose the last endpoint known for a service was; ours where there was none, since the next one will be.
+impl EndpointMemory {
+    /// Whether we made this endpoint, as far as status remembers: also where it has lost its tags since.
+    fn made(&self, endpoint: &Endpoint) -> bool {
+        self.managed && self.id.as_ref() == Some(&endpoint.id)
+    }
+}
+
+/// What we made and may no longer touch, because it does not carry our tags any more: told, until somebody mends it.
+fn judge_lost(case: Case<'_>, facet: Facet, service: ServiceName, foreign: &[&Endpoint], verdict: &mut Verdict) {
+    let Some(memory) = case.memory.endpoints.get(&service) else { return };
+    if let Some(lost) = foreign.iter().find(|e| memory.made(e) && !e.state.is_leaving()) {
+        verdict
+            .warn(
+                facet,
+                Reason::OwnershipTagsLost,
+                format!(
+                    "{} of {service} has lost the tags {} and is no longer touched: restore them (aws ec2 create-tags), or set endpoints.adoption: TakeOver",
+                    lost.id,
+                    join(case.posture.owner.tags().iter().map(|(k, v)| format!("{k}={v}")))
+                ),
+            )
+            .differs(format!("endpoints.{service}.tags"), "our ownership tags", "removed");
+    }
+}
+
 fn was(memory: &EndpointMemory) -> Ownership {
     if memory.id.is_some() && !memory.managed { Ownership::Existing } else { Ownership::Managed }
 }

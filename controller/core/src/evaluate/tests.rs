@@ -2260,3 +2260,24 @@ proptest! {
         prop_assert_eq!(calls(&verdict), vec![""; 0], "{:?}", named(&edits));
     }
 }
+
+#[test]
+fn what_lost_our_tags_is_told_as_long_as_it_lasts() {
+    for (id, service, told) in [
+        ("vpce-ssm", ServiceName::Ssm, "Endpoints Warn OwnershipTagsLost"),
+        ("vpce-s3", ServiceName::S3, "Routes Warn OwnershipTagsLost"),
+    ] {
+        let mut world = World::converged();
+        world.endpoint(id, |e| e.tags.clear());
+        for pass in 0..3 {
+            let verdict = world.judge();
+            assert!(checks(&verdict).iter().any(|c| c == told), "{id}, pass {pass}: {:?}", checks(&verdict));
+            assert_eq!(calls(&verdict), [""; 0], "{id}, pass {pass}");
+            assert_eq!(differences(&verdict), [format!("endpoints.{service}.tags")], "{id}, pass {pass}");
+            world.remember(&verdict);
+        }
+        let tags = world.posture.tags_for(service.as_str());
+        world.endpoint(id, |e| e.tags = tags);
+        assert_eq!(checks(&world.judge()), [""; 0], "{id}: restored");
+    }
+}
