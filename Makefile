@@ -10,6 +10,8 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ssm-ready
 
+# More than there are cores: the end-to-end tests mostly wait.
+TEST_THREADS ?= 5
 TICKING := tests/tools/ticking.sh
 
 DENY_VERSION := 0.20.2
@@ -24,7 +26,7 @@ help: ## This list.
 .PHONY: test
 test: format build tools ## Everything that must hold; from nothing about 30 minutes on two cores, then 5.
 	@echo '== tests in Rust' >&2
-	$(TICKING) tests $(CARGO) test --workspace
+	RUST_TEST_THREADS=$(TEST_THREADS) $(TICKING) tests $(CARGO) test --workspace
 	@echo '== tests of the AWS stand-in' >&2
 	venv=$$(tests/aws/setup.sh | tail -n 1); \
 		cd tests/aws && PYTHONDONTWRITEBYTECODE=1 "$$venv/bin/python" -m pytest -q -p no:cacheprovider tests

@@ -17,7 +17,7 @@ use kube::{
 };
 use ssm_ready_cloud::Cloud;
 use ssm_ready_core::{brake::Brake, facts::Permission, fault::Fault, posture::Mode};
-use ssm_ready_crds::{AwsAccount, VpcPosture};
+use ssm_ready_crds::{AwsAccount, VpcPosture, VpcPostureStatus};
 
 use crate::{
     metrics::Metrics,
@@ -128,6 +128,8 @@ pub struct Local {
     pub denied_since: Option<Timestamp>,
     /// The generation and request for which fresh facts were asked.
     pub asked_for: Option<(i64, Option<String>)>,
+    /// The status that was last written, and the version of the object that it was written to: the watch tells of it later.
+    pub wrote: Option<(Option<String>, VpcPostureStatus)>,
     /// The last permission preflight, and the generation it was for.
     pub permissions: Option<(Timestamp, i64, Result<Vec<Permission>, Fault>)>,
 }

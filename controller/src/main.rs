@@ -29,13 +29,18 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Prints the CustomResourceDefinitions.
+/// Prints the CustomResourceDefinitions. A reader that has seen enough is no error.
 fn crds() -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut text = String::new();
     for crd in ssm_ready_crds::all() {
-        writeln!(out, "---\n{}", ssm_ready_crds::yaml(&crd)?.trim_start_matches("---\n").trim_end())?;
+        text.push_str("---\n");
+        text.push_str(ssm_ready_crds::yaml(&crd)?.trim_start_matches("---\n").trim_end());
+        text.push('\n');
     }
-    Ok(())
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 async fn controller(args: ControllerArgs) -> anyhow::Result<()> {

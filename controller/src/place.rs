@@ -130,12 +130,13 @@ impl Places {
 
     /// Makes an object a follower of a place. A new way to read (another role, say) forgets what was read before.
     pub fn follow(&self, key: &Key, place_key: &PlaceKey, scope: &Scope, interest: Interest) -> Arc<Place> {
-        let earlier = lock(&self.followed).insert(key.clone(), place_key.clone());
-        if earlier.is_some_and(|earlier| earlier != *place_key) {
+        if lock(&self.followed).get(key).is_some_and(|earlier| earlier != place_key) {
             self.unfollow(key);
-            lock(&self.followed).insert(key.clone(), place_key.clone());
         }
-        let place = lock(&self.places).entry(place_key.clone()).or_insert_with(|| self.start(scope)).clone();
+        lock(&self.followed).insert(key.clone(), place_key.clone());
+        // Held until the follower is in, so that the place does not go in between.
+        let mut places = lock(&self.places);
+        let place = places.entry(place_key.clone()).or_insert_with(|| self.start(scope)).clone();
         let mut state = place.lock();
         if state.scope != *scope {
             if state.scope.principal != scope.principal {
@@ -156,6 +157,7 @@ impl Places {
             }
         }
         drop(state);
+        drop(places);
         place
     }
 

@@ -47,7 +47,7 @@ pub(super) async fn reconcile(ctx: &Context, key: &Key, namespace: &str, name: &
         ctx,
         key,
         api: Api::namespaced(ctx.client.clone(), namespace),
-        before: object.status.clone().unwrap_or_default(),
+        before: before(ctx, key, &object),
         generation: object.metadata.generation.unwrap_or_default(),
         object,
     };
@@ -60,6 +60,14 @@ pub(super) async fn reconcile(ctx: &Context, key: &Key, namespace: &str, name: &
         };
     }
     pass.run().await
+}
+
+/// The status as it was last written: by the API server's word, or by ours where its word has not come yet.
+fn before(ctx: &Context, key: &Key, object: &VpcPosture) -> VpcPostureStatus {
+    match ctx.local(key).wrote {
+        Some((version, status)) if version == object.resource_version() => status,
+        _ => object.status.clone().unwrap_or_default(),
+    }
 }
 
 /// Everything that a posture needs to act: looked up anew on every pass.
@@ -95,6 +103,8 @@ impl Pass<'_> {
         }
         write_status(self.ctx, &self.api, &self.object, VPC_POSTURE, &status).await?;
         self.tell(&status).await;
+        let wrote = Some((self.object.resource_version(), status));
+        self.ctx.remember(self.key, |local| local.wrote = wrote);
         Ok(())
     }
 

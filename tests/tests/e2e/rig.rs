@@ -17,7 +17,7 @@ use ssm_ready_tests::{
 pub const ACCOUNT: &str = "111122223333";
 pub const NS: &str = "team";
 /// Enough for creations under AWS's rates, and for one more look at what is rate limited.
-pub const SOON: Duration = Duration::from_secs(90);
+pub const SOON: Duration = Duration::from_secs(180);
 
 pub struct Rig {
     pub server: ApiServer,
