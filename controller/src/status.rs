@@ -181,6 +181,18 @@ pub fn plan(plan: &Plan) -> Option<crds::PlanStatus> {
     })
 }
 
+/// The facet that a field of a stored drift belongs to; the names are those that the core gives its differences.
+#[must_use]
+pub fn facet_of(field: &str) -> Facet {
+    match field.split('.').collect::<Vec<_>>().as_slice() {
+        ["vpc", ..] => Facet::Dns,
+        ["securityGroup", ..] => Facet::SecurityGroup,
+        ["endpoints", "s3", "routeTables" | "state"] => Facet::Routes,
+        [.., "policy"] => Facet::Policy,
+        _ => Facet::Endpoints,
+    }
+}
+
 /// What became of drifts in a pass.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DriftNews {
@@ -274,6 +286,20 @@ mod tests {
         assert_eq!(spec_hash(&spec), hash);
         spec.mode = crds::Mode::Observe;
         assert_ne!(spec_hash(&spec), hash);
+    }
+
+    #[test]
+    fn fields_belong_to_facets() {
+        for (field, facet) in [
+            ("vpc.enableDnsSupport", Facet::Dns),
+            ("securityGroup.ingress", Facet::SecurityGroup),
+            ("endpoints.s3.routeTables", Facet::Routes),
+            ("endpoints.com.amazonaws.eu-west-1.ssm.policy", Facet::Policy),
+            ("endpoints.ssm.subnets", Facet::Endpoints),
+            ("tags", Facet::Endpoints),
+        ] {
+            assert_eq!(facet_of(field), facet, "{field}");
+        }
     }
 
     fn difference(field: &str) -> (Facet, Difference) {

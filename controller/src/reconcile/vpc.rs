@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kube::{Api, ResourceExt};
 use ssm_ready_core::{
     deletion::{Departure, Farewell, Stage, farewell},
-    evaluate::{Facet, Verdict, View, evaluate},
+    evaluate::{Verdict, View, evaluate},
     facts::{Scope, VpcAttribute},
     fault::FaultKind,
     foresee::foresee,
@@ -303,7 +303,7 @@ impl Pass<'_> {
             event(self.ctx, &self.object, VPC_POSTURE, true, Reason::DriftDetected, &note).await;
         }
         for drift in &news.repaired {
-            self.ctx.metrics.drift_repaired(VPC_POSTURE, Facet::Endpoints.condition());
+            self.ctx.metrics.drift_repaired(VPC_POSTURE, status::facet_of(&drift.field).condition());
             event(self.ctx, &self.object, VPC_POSTURE, false, Reason::DriftRepaired, &drift.field).await;
         }
         self.write(status).await?;

@@ -80,6 +80,7 @@ async fn own(base: &SdkConfig) -> Result<Credentials, Fault> {
 }
 
 /// How long credentials last by our clock; none if that cannot be, because our clock is wrong or they do not end.
+#[expect(clippy::disallowed_methods, reason = "credentials end by the clock of the edge that holds them")]
 fn remaining(credentials: &Credentials) -> Option<Duration> {
     credentials.expiry()?.duration_since(SystemTime::now()).ok().filter(|left| !left.is_zero())
 }
