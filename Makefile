@@ -24,7 +24,7 @@ help: ## This list.
 		|| sed -nE 's/^([a-z-]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: format build tools ## Everything that must hold; from nothing about 30 minutes on two cores, then 5.
+test: format build tools ## Everything that must hold; from nothing about 40 minutes on two cores, then 12.
 	@echo '== tests in Rust' >&2
 	RUST_TEST_THREADS=$(TEST_THREADS) $(TICKING) tests $(CARGO) test --workspace
 	@echo '== tests of the AWS stand-in' >&2

@@ -121,8 +121,20 @@ pub async fn run(
     ));
 
     let mut workers = JoinSet::new();
-    for _ in 0..concurrent {
-        workers.spawn(work(ctx.clone()));
+    // Nobody works before the objects are known: what is not listed yet would be taken for gone.
+    let known = {
+        let stores = &ctx.stores;
+        let all =
+            (stores.accounts.wait_until_ready(), stores.vpcs.wait_until_ready(), stores.namespaces.wait_until_ready());
+        tokio::select! {
+            known = futures::future::try_join3(all.0, all.1, all.2) => known.is_ok(),
+            () = stop.cancelled() => false,
+        }
+    };
+    if known {
+        for _ in 0..concurrent {
+            workers.spawn(work(ctx.clone()));
+        }
     }
     let mut tally = tokio::time::interval(Duration::from_secs(15));
     loop {
@@ -140,7 +152,7 @@ pub async fn run(
     queue.shut_down();
     let finished = tokio::time::timeout(shutdown_grace, async { while workers.join_next().await.is_some() {} }).await;
     if finished.is_err() {
-        tracing::warn!(grace = ?shutdown_grace, "not all work was finished in time; it is taken up again at the next start");
+        tracing::warn!(grace = ?shutdown_grace, left = queue.running(), "not all work was finished in time; it is taken up again at the next start");
     }
     servers_stop.cancel();
     while servers.join_next().await.is_some() {}
@@ -153,17 +165,8 @@ fn trim<K: kube::Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
 }
 
-/// Waits for the objects to be known, then reconciles one after another.
+/// Reconciles one after another.
 async fn work(ctx: Arc<Context>) {
-    let stores = &ctx.stores;
-    let known = futures::future::try_join3(
-        stores.accounts.wait_until_ready(),
-        stores.vpcs.wait_until_ready(),
-        stores.namespaces.wait_until_ready(),
-    );
-    if known.await.is_err() {
-        return;
-    }
     while let Some(lease) = ctx.queue.next().await {
         one(&ctx, lease).await;
     }

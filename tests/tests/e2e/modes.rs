@@ -48,12 +48,16 @@ async fn observe_writes_nothing_and_shows_the_plan() -> Result<()> {
 
 #[tokio::test]
 async fn the_flag_observe_stops_every_write() -> Result<()> {
-    let rig = Rig::with(Flavour::Extended, &["--mode=Observe"]).await?;
+    let mut rig = Rig::with(Flavour::Extended, &["--mode=Observe"]).await?;
     world::account(&rig.client, "prod", ACCOUNT, &[NS]).await?;
     let vpc = rig.vpc("10.0.0.0/16").await?;
     rig.posture("main", &vpc.id, json!({})).await?;
     rig.until("main", "Ready", "True", "Evaluated").await?;
     ensure!(writes(&rig).await?.is_empty(), "wrote: {:?}", writes(&rig).await?);
+    // Told to end, it ends well, and at once where nothing is under way.
+    let began = std::time::Instant::now();
+    let ended = rig.controller.terminate().await?;
+    ensure!(ended.success() && began.elapsed() < Duration::from_secs(10), "{ended} after {:?}", began.elapsed());
     Ok(())
 }
 
