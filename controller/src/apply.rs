@@ -81,7 +81,13 @@ async fn write(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: 
     // Whatever the answer, AWS may have changed: only what we held back ourselves certainly did not.
     let held_back = matches!(&outcome, Err(fault) if fault.code == ssm_ready_core::fault::HELD_BACK);
     if !held_back {
-        place.need(key, FactKey::touched_by(write));
+        let touched = FactKey::touched_by(write);
+        // An endpoint that was made is remembered until it is listed: the next one need not wait for that.
+        if matches!(outcome, Ok(Written::Endpoint(_))) {
+            place.touch(touched)
+        } else {
+            place.need(key, touched)
+        }
         remember(place, posture, write, &outcome);
     }
     match outcome {

@@ -241,6 +241,17 @@ impl Place {
         self.wake.notify_one();
     }
 
+    /// Has facts read again, and nobody wait for that.
+    pub fn touch(&self, facts: impl IntoIterator<Item = FactKey>) {
+        let at = now();
+        let mut state = self.lock();
+        for fact in facts {
+            Arc::make_mut(&mut state.snapshot).mark_stale(fact, at);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
     /// Has everything that the object rests on read again. For an edit (`at_once` false), what was read within the last
     /// 15 seconds, or is being read, is fresh enough.
     pub fn need_fresh(&self, key: &Key, at_once: bool) {

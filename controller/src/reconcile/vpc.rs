@@ -7,7 +7,7 @@ use ssm_ready_core::{
     deletion::{Departure, Farewell, Stage, farewell},
     evaluate::{Verdict, View, evaluate},
     facts::{Scope, VpcAttribute},
-    fault::FaultKind,
+    fault::{FaultKind, HELD_BACK},
     foresee::foresee,
     plan::{Plan, plan},
     posture::{self, GroupWish, Mode},
@@ -307,7 +307,9 @@ impl Pass<'_> {
             event(self.ctx, &self.object, VPC_POSTURE, false, Reason::DriftRepaired, &drift.field).await;
         }
         self.write(status).await?;
-        if !report.watch.is_empty() && report.waits == Waits::Progress {
+        // What waits for AWS's rate limit goes on as soon as that allows, whatever is still to be read.
+        let held_back = applied.iter().any(|a| matches!(&a.tried, Tried::Failed(f) if f.code == HELD_BACK));
+        if !report.watch.is_empty() && report.waits == Waits::Progress && !held_back {
             place.need(self.key, report.watch.iter().cloned());
         }
         Ok(Next::of(report.waits, report.retry_after))
