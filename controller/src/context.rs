@@ -128,6 +128,8 @@ pub struct Local {
     pub denied_since: Option<Timestamp>,
     /// The generation and request for which fresh facts were asked.
     pub asked_for: Option<(i64, Option<String>)>,
+    /// The generation for which a problem of a person's was looked at a second time, with fresh facts.
+    pub second_look: Option<i64>,
     /// The status that was last written, and the version of the object that it was written to: the watch tells of it later.
     pub wrote: Option<(Option<String>, VpcPostureStatus)>,
     /// The last permission preflight, and the generation it was for.

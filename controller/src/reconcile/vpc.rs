@@ -277,6 +277,14 @@ impl Pass<'_> {
                 principal: principal.as_deref(),
             },
         );
+        // What was made just before the object may be missing from facts that are some seconds old: before a person is
+        // asked for, once for each generation, they are read again.
+        let looked = self.ctx.local(self.key).second_look == Some(self.generation);
+        if report.waits == Waits::Person && applied.is_empty() && !looked {
+            self.ctx.remember(self.key, |local| local.second_look = Some(self.generation));
+            place.need(self.key, [FactKey::Vpcs, FactKey::Subnets, FactKey::RouteTables, FactKey::SecurityGroups]);
+            return Ok(Next::Await);
+        }
         let mut status = self.status();
         status.account_id = Some(posture.account.to_string());
         status.deletion = None;
