@@ -122,7 +122,7 @@ pub struct Settings {
 }
 
 /// What is remembered of an object while the process lives; losing it costs a few reads.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub struct Local {
     /// Since when something has been denied without a break.
     pub denied_since: Option<Timestamp>,
@@ -132,8 +132,8 @@ pub struct Local {
     pub second_look: Option<i64>,
     /// The status that was last written, and the version of the object that it was written to: the watch tells of it later.
     pub wrote: Option<(Option<String>, VpcPostureStatus)>,
-    /// The last permission preflight, and the generation it was for.
-    pub permissions: Option<(Timestamp, i64, Result<Vec<Permission>, Fault>)>,
+    /// The last permission preflight; `asked_for` says for what it was made.
+    pub permissions: Option<(Timestamp, Result<Vec<Permission>, Fault>)>,
 }
 
 /// What reconcilers share.
@@ -191,15 +191,9 @@ impl Context {
         }
     }
 
-    /// What is remembered of an object.
-    #[must_use]
-    pub fn local(&self, key: &Key) -> Local {
-        self.locals().get(key).cloned().unwrap_or_default()
-    }
-
-    /// Remembers something of an object.
-    pub fn remember(&self, key: &Key, change: impl FnOnce(&mut Local)) {
-        change(self.locals().entry(key.clone()).or_default());
+    /// Looks at what is remembered of an object, or remembers something of it.
+    pub fn local<T>(&self, key: &Key, look: impl FnOnce(&mut Local) -> T) -> T {
+        look(self.locals().entry(key.clone()).or_default())
     }
 
     /// Forgets an object that is gone.
@@ -213,10 +207,9 @@ impl Context {
     /// How long something has been denied without a break, if `denied` now.
     pub fn denied_for(&self, key: &Key, denied: bool) -> Duration {
         let now = now();
-        let mut since = now;
-        self.remember(key, |local| {
+        let since = self.local(key, |local| {
             local.denied_since = denied.then(|| local.denied_since.unwrap_or(now));
-            since = local.denied_since.unwrap_or(now);
+            local.denied_since.unwrap_or(now)
         });
         Duration::try_from(now.duration_since(since)).unwrap_or_default()
     }

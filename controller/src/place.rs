@@ -229,24 +229,22 @@ impl Place {
 
     /// Has facts read again, and the object wait for that.
     pub fn need(&self, key: &Key, facts: impl IntoIterator<Item = FactKey>) {
-        let at = now();
-        let mut state = self.lock();
-        for fact in facts {
-            Arc::make_mut(&mut state.snapshot).mark_stale(fact.clone(), at);
-            if let Some(follower) = state.followers.get_mut(key) {
-                follower.needs.insert(fact, at);
-            }
-        }
-        drop(state);
-        self.wake.notify_one();
+        self.mark(facts, Some(key));
     }
 
     /// Has facts read again, and nobody wait for that.
     pub fn touch(&self, facts: impl IntoIterator<Item = FactKey>) {
+        self.mark(facts, None);
+    }
+
+    fn mark(&self, facts: impl IntoIterator<Item = FactKey>, waits: Option<&Key>) {
         let at = now();
         let mut state = self.lock();
         for fact in facts {
-            Arc::make_mut(&mut state.snapshot).mark_stale(fact, at);
+            Arc::make_mut(&mut state.snapshot).mark_stale(fact.clone(), at);
+            if let Some(follower) = waits.and_then(|key| state.followers.get_mut(key)) {
+                follower.needs.insert(fact, at);
+            }
         }
         drop(state);
         self.wake.notify_one();

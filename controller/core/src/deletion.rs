@@ -126,6 +126,7 @@ pub fn farewell(
 
     // What failed for good serves nobody.
     let may_serve = delete.iter().any(|e| !e.state.is_terminal());
+    let mut unused_since = memory.unused_since;
     if may_serve && posture.deletion_policy == DeletionPolicy::DeleteWhenUnused {
         match usage(posture, view, memory, departure.now) {
             Use::By(whom) => {
@@ -152,16 +153,12 @@ pub fn farewell(
                 wait.retry_after = Duration::try_from(left).ok();
                 return wait;
             }
-            Use::Unused { since } => {
-                let mut next =
-                    remove(&delete, &keep, &leaving, &our_groups, view, posture, memory, interfaces, departure);
-                next.unused_since = Some(since);
-                return next;
-            }
+            Use::Unused { since } => unused_since = Some(since),
         }
     }
-    let mut next = remove(&delete, &keep, &leaving, &our_groups, view, posture, memory, interfaces, departure);
-    next.unused_since = memory.unused_since;
+    let left = Remains { endpoints, delete, keep, leaving, groups: our_groups };
+    let mut next = left.remove(posture, view, memory, interfaces, departure);
+    next.unused_since = unused_since;
     next
 }
 
@@ -207,85 +204,101 @@ fn usage(posture: &VpcPosture, view: &View<'_>, memory: &Memory, now: Timestamp)
     ))
 }
 
-#[expect(clippy::too_many_arguments, reason = "one step of farewell, split for its length alone")]
-fn remove(
-    delete: &[&Endpoint],
-    keep: &[&Endpoint],
-    leaving: &[&Endpoint],
-    our_groups: &[&SecurityGroup],
-    view: &View<'_>,
-    posture: &VpcPosture,
-    memory: &Memory,
-    interfaces: &Reading<'_, Vec<NetworkInterface>>,
-    departure: Departure,
-) -> Farewell {
-    let owner_tag: BTreeSet<String> = [OWNER_TAG.to_owned()].into();
-    let mut next = Farewell::new(Stage::Waiting, Reason::Deleting, "");
-    let all = view.endpoints.current().map_or(&[][..], Vec::as_slice);
-    // A group stays while an endpoint that stays uses it: one that we keep, or one that is not ours.
-    let going: BTreeSet<_> = delete.iter().chain(leaving).map(|e| &e.id).collect();
-    let used = |group: &SecurityGroupId| {
-        all.iter().find(|e| e.groups.contains(group) && !going.contains(&e.id) && !e.state.is_leaving())
-    };
-    let (held, free): (Vec<&SecurityGroup>, Vec<&SecurityGroup>) =
-        our_groups.iter().partition(|g| used(&g.id).is_some());
-    next.kept = keep.iter().map(|e| e.id.to_string()).chain(held.iter().map(|g| g.id.to_string())).collect();
-    if posture.deletion_policy == DeletionPolicy::Retain {
-        next.kept.extend(our_groups.iter().map(|g| g.id.to_string()));
-    }
-    if !next.kept.is_empty() {
-        let resources = next.kept.clone();
-        next.act(Facet::Endpoints, Write::Untag { resources, keys: owner_tag });
-        next.watch.extend([FactKey::Endpoints, FactKey::SecurityGroups]);
-    }
-    if !delete.is_empty() {
-        next.act(Facet::Endpoints, Write::DeleteEndpoints { endpoints: delete.iter().map(|e| e.id.clone()).collect() });
-    }
-    if !delete.is_empty() || !leaving.is_empty() {
-        let ids: Vec<&str> = delete.iter().chain(leaving).map(|e| e.id.as_str()).collect();
-        next.message = format!("waiting for {} to go", ids.join(", "));
-        next.watch.insert(FactKey::Endpoints);
-        return next;
-    }
-    if !next.kept.is_empty() {
-        next.message = format!("letting go of {}", next.kept.iter().cloned().collect::<Vec<_>>().join(", "));
-        return next;
-    }
-    // Before the group: what is not listed yet may use it.
-    if view.overlay.waits_for(&posture.vpc, &posture.owner.tag(), &posture.owner.group_name()) {
-        next.message = "waiting for AWS to list what was made a moment ago".to_owned();
-        next.watch.extend([FactKey::Endpoints, FactKey::SecurityGroups]);
-        return next;
-    }
-    if let Some(group) = free.first() {
-        let key = FactKey::Interfaces(group.id.clone());
-        let interfaces = match interfaces.current() {
-            // Those of another group than the remembered one were not looked at: AWS refuses while there are any.
-            _ if Some(&group.id) != memory.group.as_ref() => Some(&[][..]),
-            known => known.map(Vec::as_slice),
+/// What the object made and is still there, by what becomes of it.
+struct Remains<'a> {
+    /// All endpoints of the region, those of others included.
+    endpoints: &'a [Endpoint],
+    /// To be deleted.
+    delete: Vec<&'a Endpoint>,
+    /// To be kept.
+    keep: Vec<&'a Endpoint>,
+    /// On their way.
+    leaving: Vec<&'a Endpoint>,
+    /// Our security groups, the remembered one first.
+    groups: Vec<&'a SecurityGroup>,
+}
+
+impl Remains<'_> {
+    fn remove(
+        &self,
+        posture: &VpcPosture,
+        view: &View<'_>,
+        memory: &Memory,
+        interfaces: &Reading<'_, Vec<NetworkInterface>>,
+        departure: Departure,
+    ) -> Farewell {
+        let Self { endpoints, delete, keep, leaving, groups } = self;
+        let owner_tag: BTreeSet<String> = [OWNER_TAG.to_owned()].into();
+        let mut next = Farewell::new(Stage::Waiting, Reason::Deleting, "");
+        // A group stays while an endpoint that stays uses it: one that we keep, or one that is not ours.
+        let going: BTreeSet<_> = delete.iter().chain(leaving).map(|e| &e.id).collect();
+        let used = |group: &SecurityGroupId| {
+            endpoints.iter().find(|e| e.groups.contains(group) && !going.contains(&e.id) && !e.state.is_leaving())
         };
-        match interfaces {
-            Some([]) => {
-                next.act(Facet::SecurityGroup, Write::DeleteSecurityGroup { group: group.id.clone() });
-                next.message = format!("deleting security group {}", group.id);
-                next.watch.insert(FactKey::SecurityGroups);
-            }
-            Some(list) => {
-                next.message = format!("security group {} waits for {} network interfaces to go", group.id, list.len());
-            }
-            None => next.message = format!("looking for network interfaces of security group {}", group.id),
+        let (held, free): (Vec<&SecurityGroup>, Vec<&SecurityGroup>) =
+            groups.iter().partition(|g| used(&g.id).is_some());
+        next.kept = keep.iter().map(|e| e.id.to_string()).chain(held.iter().map(|g| g.id.to_string())).collect();
+        if posture.deletion_policy == DeletionPolicy::Retain {
+            next.kept.extend(groups.iter().map(|g| g.id.to_string()));
         }
-        next.watch.insert(key);
-        return next;
+        if !next.kept.is_empty() {
+            let resources = next.kept.clone();
+            next.act(Facet::Endpoints, Write::Untag { resources, keys: owner_tag });
+            next.watch.extend([FactKey::Endpoints, FactKey::SecurityGroups]);
+        }
+        if !delete.is_empty() {
+            next.act(
+                Facet::Endpoints,
+                Write::DeleteEndpoints { endpoints: delete.iter().map(|e| e.id.clone()).collect() },
+            );
+        }
+        if !delete.is_empty() || !leaving.is_empty() {
+            let ids: Vec<&str> = delete.iter().chain(leaving).map(|e| e.id.as_str()).collect();
+            next.message = format!("waiting for {} to go", ids.join(", "));
+            next.watch.insert(FactKey::Endpoints);
+            return next;
+        }
+        if !next.kept.is_empty() {
+            next.message = format!("letting go of {}", next.kept.iter().cloned().collect::<Vec<_>>().join(", "));
+            return next;
+        }
+        // Before the group: what is not listed yet may use it.
+        if view.overlay.waits_for(&posture.vpc, &posture.owner.tag(), &posture.owner.group_name()) {
+            next.message = "waiting for AWS to list what was made a moment ago".to_owned();
+            next.watch.extend([FactKey::Endpoints, FactKey::SecurityGroups]);
+            return next;
+        }
+        if let Some(group) = free.first() {
+            let key = FactKey::Interfaces(group.id.clone());
+            let interfaces = match interfaces.current() {
+                // Those of another group than the remembered one were not looked at: AWS refuses while there are any.
+                _ if Some(&group.id) != memory.group.as_ref() => Some(&[][..]),
+                known => known.map(Vec::as_slice),
+            };
+            match interfaces {
+                Some([]) => {
+                    next.act(Facet::SecurityGroup, Write::DeleteSecurityGroup { group: group.id.clone() });
+                    next.message = format!("deleting security group {}", group.id);
+                    next.watch.insert(FactKey::SecurityGroups);
+                }
+                Some(list) => {
+                    next.message =
+                        format!("security group {} waits for {} network interfaces to go", group.id, list.len());
+                }
+                None => next.message = format!("looking for network interfaces of security group {}", group.id),
+            }
+            next.watch.insert(key);
+            return next;
+        }
+        let waited = departure.now.duration_since(departure.began);
+        if !departure.settled && waited < SETTLE {
+            next.message = "making sure that nothing made at the last moment is left".to_owned();
+            next.watch.extend([FactKey::Endpoints, FactKey::SecurityGroups]);
+            next.retry_after = Duration::try_from(SETTLE - waited).ok();
+            return next;
+        }
+        Farewell::new(Stage::Gone, Reason::Deleting, "nothing is left")
     }
-    let waited = departure.now.duration_since(departure.began);
-    if !departure.settled && waited < SETTLE {
-        next.message = "making sure that nothing made at the last moment is left".to_owned();
-        next.watch.extend([FactKey::Endpoints, FactKey::SecurityGroups]);
-        next.retry_after = Duration::try_from(SETTLE - waited).ok();
-        return next;
-    }
-    Farewell::new(Stage::Gone, Reason::Deleting, "nothing is left")
 }
 
 #[cfg(test)]

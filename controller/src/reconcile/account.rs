@@ -182,25 +182,27 @@ async fn preflight(
 ) -> Result<Vec<String>, Fault> {
     let generation = object.metadata.generation.unwrap_or_default();
     let requested = object.annotations().get(REQUESTED_AT).cloned();
-    let local = ctx.local(key);
-    let asked = Some((generation, requested.clone()));
-    let outcome = match local.permissions {
-        Some((at, of, outcome))
-            if of == generation
-                && local.asked_for == asked
-                && Duration::try_from(now().duration_since(at)).unwrap_or_default() < PREFLIGHT_EVERY =>
+    let asked = Some((generation, requested));
+    let known = ctx.local(key, |local| match &local.permissions {
+        Some((at, outcome))
+            if local.asked_for == asked
+                && Duration::try_from(now().duration_since(*at)).unwrap_or_default() < PREFLIGHT_EVERY =>
         {
-            outcome
+            Some(outcome.clone())
         }
-        _ => {
+        _ => None,
+    });
+    let outcome = match known {
+        Some(outcome) => outcome,
+        None => {
             let actions: Vec<String> = Operation::ALL
                 .iter()
                 .filter(|o| o.purpose() != Purpose::Identity && (ctx.settings.mode == Mode::Enforce || !o.writes()))
                 .map(|o| o.iam_action())
                 .collect();
             let outcome = ctx.cloud.permissions(&roles.write, region, &actions).await;
-            ctx.remember(key, |local| {
-                local.permissions = Some((now(), generation, outcome.clone()));
+            ctx.local(key, |local| {
+                local.permissions = Some((now(), outcome.clone()));
                 local.asked_for = asked;
             });
             outcome

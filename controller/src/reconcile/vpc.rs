@@ -64,10 +64,12 @@ pub(super) async fn reconcile(ctx: &Context, key: &Key, namespace: &str, name: &
 
 /// The status as it was last written: by the API server's word, or by ours where its word has not come yet.
 fn before(ctx: &Context, key: &Key, object: &VpcPosture) -> VpcPostureStatus {
-    match ctx.local(key).wrote {
-        Some((version, status)) if version == object.resource_version() => status,
-        _ => object.status.clone().unwrap_or_default(),
-    }
+    ctx.local(key, |local| {
+        // Kept no longer than it is needed: a status may be large.
+        local.wrote.take_if(|(version, _)| *version != object.resource_version());
+        local.wrote.as_ref().map(|(_, status)| status.clone())
+    })
+    .unwrap_or_else(|| object.status.clone().unwrap_or_default())
 }
 
 /// Everything that a posture needs to act: looked up anew on every pass.
@@ -104,7 +106,7 @@ impl Pass<'_> {
         write_status(self.ctx, &self.api, &self.object, VPC_POSTURE, &status).await?;
         self.tell(&status).await;
         let wrote = Some((self.object.resource_version(), status));
-        self.ctx.remember(self.key, |local| local.wrote = wrote);
+        self.ctx.local(self.key, |local| local.wrote = wrote);
         Ok(())
     }
 
@@ -201,7 +203,8 @@ impl Pass<'_> {
         self.ask_for_fresh(&place);
         let Some(look) = place.look(self.key) else { return Ok(Next::Await) };
         if let Some((reason, message)) = broken_session(&look) {
-            return self.refuse_with(&grounds, reason, &message).await;
+            // Facts go on being looked at, so that its end is seen.
+            return self.say_refused(reason, &message).await;
         }
         let memory = status::memory(&self.before);
         let posture = &grounds.posture;
@@ -243,10 +246,10 @@ impl Pass<'_> {
     /// An edit or a request looks at facts of its own time, once.
     fn ask_for_fresh(&self, place: &Place) {
         let asks = (self.generation, self.requested_at());
-        if self.ctx.local(self.key).asked_for.as_ref() == Some(&asks) {
+        let before = self.ctx.local(self.key, |local| local.asked_for.replace(asks.clone()));
+        if before.as_ref() == Some(&asks) {
             return;
         }
-        self.ctx.remember(self.key, |local| local.asked_for = Some(asks.clone()));
         let requested = asks.1 != self.before.last_handled_requested_at;
         if requested || asks.0 != self.before.observed_generation {
             place.need_fresh(self.key, requested);
@@ -279,9 +282,10 @@ impl Pass<'_> {
         );
         // What was made just before the object may be missing from facts that are some seconds old: before a person is
         // asked for, once for each generation, they are read again.
-        let looked = self.ctx.local(self.key).second_look == Some(self.generation);
-        if report.waits == Waits::Person && applied.is_empty() && !looked {
-            self.ctx.remember(self.key, |local| local.second_look = Some(self.generation));
+        if report.waits == Waits::Person
+            && applied.is_empty()
+            && self.ctx.local(self.key, |local| local.second_look.replace(self.generation)) != Some(self.generation)
+        {
             place.need(self.key, [FactKey::Vpcs, FactKey::Subnets, FactKey::RouteTables, FactKey::SecurityGroups]);
             return Ok(Next::Await);
         }
@@ -333,12 +337,6 @@ impl Pass<'_> {
 
     async fn refuse(&self, reason: Reason, message: &str) -> kube::Result<Next> {
         self.ctx.places.unfollow(self.key);
-        self.say_refused(reason, message).await
-    }
-
-    /// Refused by AWS: facts go on being looked at, so that its end is seen.
-    async fn refuse_with(&self, grounds: &Grounds, reason: Reason, message: &str) -> kube::Result<Next> {
-        tracing::debug!(account = %grounds.posture.account, "no session");
         self.say_refused(reason, message).await
     }
 

@@ -349,7 +349,6 @@ impl Check {
     }
 }
 
-/// Whose the last endpoint known for a service was; ours where there was none, since the next one will be.
 impl EndpointMemory {
     /// Whether we made this endpoint, as far as status remembers: also where it has lost its tags since.
     fn made(&self, endpoint: &Endpoint) -> bool {
@@ -375,6 +374,7 @@ fn judge_lost(case: Case<'_>, facet: Facet, service: ServiceName, foreign: &[&En
     }
 }
 
+/// Whose the last endpoint known for a service was; ours where there was none, since the next one will be.
 fn was(memory: &EndpointMemory) -> Ownership {
     if memory.id.is_some() && !memory.managed { Ownership::Existing } else { Ownership::Managed }
 }
