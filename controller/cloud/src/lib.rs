@@ -3,7 +3,12 @@
 #[cfg(feature = "aws")]
 mod aws;
 pub mod limit;
+#[cfg(all(test, feature = "aws"))]
+#[path = "../../../tests/fuzz/near.rs"]
+mod near;
 pub mod observe;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 use std::fmt::Debug;
 

@@ -3,6 +3,7 @@
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use aws_config::{AppName, BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_ec2::config::{SharedHttpClient, timeout::TimeoutConfig};
 use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig, tls};
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
@@ -30,6 +31,8 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_PAGES: usize = 1000;
 /// The code of a list that does not end.
 const TOO_MANY_PAGES: &str = "TooManyPages";
+/// How AWS refuses a signature: also one that was made by a clock that is wrong. EC2 takes it for a bad key.
+const SIGNATURE_REFUSED: [&str; 3] = ["AuthFailure", "SignatureDoesNotMatch", "InvalidSignatureException"];
 
 /// As whom and where calls are made, and at which share of AWS's rates.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +75,19 @@ impl AwsCloud {
         Self::new(&base, observer)
     }
 
+    /// Connects to what stands in for AWS at a URL, whatever the environment says, with a static key for the controller's
+    /// own credentials.
+    #[must_use]
+    pub fn at_endpoint(url: &str, access_key_id: &str, secret_access_key: &str, observer: Arc<dyn Observer>) -> Self {
+        let own = Credentials::new(access_key_id, secret_access_key, None, None, APP_NAME);
+        let base = SdkConfig::builder()
+            .behavior_version(behavior())
+            .endpoint_url(url)
+            .credentials_provider(SharedCredentialsProvider::new(own))
+            .build();
+        Self::new(&base, observer)
+    }
+
     /// Connects with a configuration whose credentials are the controller's own. What every call needs (one pool of
     /// connections, timeouts, our name) is added where it is missing.
     #[must_use]
@@ -98,7 +114,7 @@ impl AwsCloud {
     }
 
     /// Makes one call as the principal. A read that meets expired credentials is made once more with new ones;
-    /// a write is not: its object is looked at again instead.
+    /// a write is not: its object is looked at again instead. One whose signature is refused is signed once more.
     pub(super) async fn call<T, E, F>(
         &self,
         at: At<'_>,
@@ -113,6 +129,7 @@ impl AwsCloud {
         let call = Call { operation, account: &principal.account, region, share_percent };
         let session = self.sessions.session(principal);
         let mut may_repeat = !operation.writes();
+        let mut may_sign_again = operation.writes();
         loop {
             // First, so that an account without a session uses up no turns; and again, for turns can be far away.
             self.sessions.live(&session, region).await?;
@@ -127,6 +144,11 @@ impl AwsCloud {
                         return Err(fault);
                     }
                     may_repeat = false;
+                }
+                // Refused before anything was done, as after a jump of the clock: the SDK has learned AWS's time from
+                // the answer, and repeats reads by itself.
+                Err(fault) if may_sign_again && SIGNATURE_REFUSED.contains(&fault.code.as_str()) => {
+                    may_sign_again = false;
                 }
                 result => return result,
             }

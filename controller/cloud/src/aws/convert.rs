@@ -83,7 +83,9 @@ pub(super) fn endpoint(endpoint: &ec2::VpcEndpoint) -> Option<Endpoint> {
         service_name: endpoint.service_name().unwrap_or_default().to_owned(),
         kind: endpoint_type(endpoint.vpc_endpoint_type().map(ec2::VpcEndpointType::as_str)),
         state: EndpointState::parse(endpoint.state().map_or("", ec2::State::as_str)),
-        failure: last_error.filter(|text| !text.is_empty()).or_else(|| endpoint.failure_reason().map(str::to_owned)),
+        failure: last_error
+            .filter(|text| !text.is_empty())
+            .or_else(|| endpoint.failure_reason().filter(|text| !text.is_empty()).map(str::to_owned)),
         subnets: endpoint.subnet_ids().iter().map(|id| id.as_str().into()).collect(),
         groups: endpoint.groups().iter().filter_map(|group| group.group_id()).map(SecurityGroupId::from).collect(),
         route_tables: endpoint.route_table_ids().iter().map(|id| RouteTableId::from(id.as_str())).collect(),

@@ -49,6 +49,8 @@ impl Seen {
 pub(super) enum Answer {
     /// This status and body.
     Of(u16, String),
+    /// This status and body, which is perhaps no text.
+    Bytes(u16, Vec<u8>),
     /// Nothing: the connection breaks.
     Lost,
     /// That, after a while.
@@ -165,6 +167,7 @@ impl HttpConnector for FakeAws {
             }
             match answer {
                 Answer::Of(status, body) => Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))),
+                Answer::Bytes(status, body) => Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))),
                 _ => Err(ConnectorError::io("connection reset by peer".into())),
             }
         })

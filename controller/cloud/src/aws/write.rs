@@ -36,8 +36,8 @@ impl AwsCloud {
                             .send()
                     })
                     .await?;
-                let id = answer.group_id().ok_or_else(|| unnamed(write.operation()))?;
-                Ok(Written::Group(id.into()))
+                let id = answer.group_id().filter(|id| !id.is_empty());
+                Ok(Written::Group(id.ok_or_else(|| unnamed(write.operation()))?.into()))
             }
             Write::AuthorizeIngress { group, rules } => self.authorize(at, group, rules).await,
             Write::RevokeIngress { group, rules } => self.revoke(at, group, rules).await,
@@ -159,7 +159,7 @@ impl AwsCloud {
                 }
             })
             .await?;
-        let id = answer.vpc_endpoint().and_then(|endpoint| endpoint.vpc_endpoint_id());
+        let id = answer.vpc_endpoint().and_then(|endpoint| endpoint.vpc_endpoint_id()).filter(|id| !id.is_empty());
         Ok(Written::Endpoint(id.ok_or_else(|| unnamed(operation))?.into()))
     }
 
@@ -261,9 +261,10 @@ fn not_deleted(endpoints: &BTreeSet<EndpointId>, unsuccessful: &[UnsuccessfulIte
         if fault.kind == FaultKind::NotFound {
             continue;
         }
-        let named = item.resource_id().map(EndpointId::from).or_else(|| endpoints.first().cloned());
+        let said = item.resource_id().filter(|id| !id.is_empty());
+        let named = said.map(EndpointId::from).or_else(|| endpoints.first().cloned());
         match named {
-            Some(id) if item.resource_id().is_some() || endpoints.len() == 1 => left.push((id, fault)),
+            Some(id) if said.is_some() || endpoints.len() == 1 => left.push((id, fault)),
             _ => return Err(fault),
         }
     }
@@ -327,8 +328,12 @@ mod tests {
     #[test]
     fn a_refusal_that_names_nothing_is_of_the_only_one_or_of_all() {
         let one: BTreeSet<EndpointId> = ["vpce-1".into()].into();
-        assert!(matches!(not_deleted(&one, &[item(None, "UnauthorizedOperation")]), Ok(Written::NotDeleted(_))));
         let two: BTreeSet<EndpointId> = ["vpce-1".into(), "vpce-2".into()].into();
-        assert!(not_deleted(&two, &[item(None, "UnauthorizedOperation")]).is_err());
+        for nothing in [None, Some("")] {
+            let item = item(nothing, "UnauthorizedOperation");
+            let Ok(Written::NotDeleted(left)) = not_deleted(&one, &[item.clone()]) else { panic!("{nothing:?}") };
+            assert_eq!(left[0].0.as_str(), "vpce-1");
+            assert!(not_deleted(&two, &[item]).is_err(), "{nothing:?}");
+        }
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_iam::types::EvaluationResult;
+use proptest::prelude::*;
 
 use super::*;
+use crate::near::near;
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
@@ -325,5 +327,230 @@ fn a_permission_that_hangs_on_the_request_is_not_judged() {
         ("explicitDeny", Some("aws:RequestTag/owner"), Some(false)),
     ] {
         assert_eq!(permission(&result(decision, missing)).map(|p| p.allowed), allowed, "{decision} {missing:?}");
+    }
+}
+
+const WORDS: &[&str] = &[
+    "vpc-1",
+    "vpce-1",
+    "subnet-1",
+    "10.0.0.0/16",
+    "2001:db8::/56",
+    "associated",
+    "available",
+    "tcp",
+    "-1",
+    "running",
+    "terminated",
+    "Interface",
+    "Gateway",
+    "ipv4",
+    "amazon",
+    "mi-1",
+    "Online",
+    "3.3.40.0",
+];
+
+/// What a thing is filled from, field by field; and over again when it runs out.
+#[derive(Debug, Clone)]
+struct Dice {
+    texts: Vec<Option<String>>,
+    numbers: Vec<Option<i32>>,
+    flags: Vec<Option<bool>>,
+    at: std::cell::Cell<usize>,
+}
+
+impl Dice {
+    fn next<T: Clone>(&self, of: &[Option<T>]) -> Option<T> {
+        let at = self.at.get();
+        self.at.set(at + 1);
+        of[at % of.len()].clone()
+    }
+
+    fn text(&self) -> Option<String> {
+        self.next(&self.texts)
+    }
+
+    fn number(&self) -> Option<i32> {
+        self.next(&self.numbers)
+    }
+
+    fn flag(&self) -> Option<bool> {
+        self.next(&self.flags)
+    }
+
+    /// None, or up to three.
+    fn some<T>(&self, one: impl Fn() -> T) -> Option<Vec<T>> {
+        self.number().map(|n| (0..n.rem_euclid(4)).map(|_| one()).collect())
+    }
+
+    fn tags(&self) -> Option<Vec<ec2::Tag>> {
+        self.some(|| ec2::Tag::builder().set_key(self.text()).set_value(self.text()).build())
+    }
+
+    fn vpc_state(&self) -> Option<ec2::VpcCidrBlockState> {
+        let state = self.text().map(|t| t.as_str().into());
+        self.flag().map(|_| ec2::VpcCidrBlockState::builder().set_state(state).build())
+    }
+}
+
+fn dice() -> impl Strategy<Value = Dice> {
+    let text = proptest::option::weighted(0.8, near(WORDS));
+    let number = proptest::option::of(prop_oneof![0..4, Just(443), Just(-1), Just(i32::MIN), Just(i32::MAX)]);
+    (
+        proptest::collection::vec(text, 3..30),
+        proptest::collection::vec(number, 1..12),
+        proptest::collection::vec(any::<Option<bool>>(), 1..7),
+    )
+        .prop_map(|(texts, numbers, flags)| Dice { texts, numbers, flags, at: 0.into() })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_thing_is_converted_or_left_out(d in dice()) {
+        let v4 = || ec2::VpcCidrBlockAssociation::builder()
+            .set_cidr_block(d.text()).set_cidr_block_state(d.vpc_state()).build();
+        let v6 = || ec2::VpcIpv6CidrBlockAssociation::builder()
+            .set_ipv6_cidr_block(d.text()).set_ipv6_cidr_block_state(d.vpc_state()).build();
+        let given = ec2::Vpc::builder()
+            .set_vpc_id(d.text()).set_owner_id(d.text()).set_cidr_block(d.text())
+            .set_cidr_block_association_set(d.some(v4)).set_ipv6_cidr_block_association_set(d.some(v6))
+            .build();
+        if let Some(read) = vpc(&given) {
+            prop_assert_eq!(Some(read.id.as_str()), given.vpc_id());
+            prop_assert!(!read.id.as_str().is_empty() && !read.owner.is_empty());
+            prop_assert!(read.cidrs.is_sorted());
+        }
+
+        let given = ec2::VpcEndpoint::builder()
+            .set_vpc_endpoint_id(d.text()).set_vpc_id(d.text()).set_service_name(d.text())
+            .set_vpc_endpoint_type(d.text().map(|t| t.as_str().into())).set_state(d.text().map(|t| t.as_str().into()))
+            .set_failure_reason(d.text())
+            .set_last_error(d.flag().map(|_| {
+                ec2::LastError::builder().set_code(d.text()).set_message(d.text()).build()
+            }))
+            .set_subnet_ids(d.some(|| d.text().unwrap_or_default()))
+            .set_route_table_ids(d.some(|| d.text().unwrap_or_default()))
+            .set_network_interface_ids(d.some(|| d.text().unwrap_or_default()))
+            .set_groups(d.some(|| ec2::SecurityGroupIdentifier::builder().set_group_id(d.text()).build()))
+            .set_private_dns_enabled(d.flag()).set_requester_managed(d.flag())
+            .set_ip_address_type(d.text().map(|t| t.as_str().into()))
+            .set_policy_document(d.text()).set_tags(d.tags())
+            .build();
+        if let Some(read) = endpoint(&given) {
+            prop_assert!(!read.id.as_str().is_empty() && !read.vpc.as_str().is_empty());
+            let state = given.state().map_or("", ec2::State::as_str);
+            prop_assert!(read.state != EndpointState::Available || state.eq_ignore_ascii_case("available"));
+            prop_assert!(!read.private_dns || given.private_dns_enabled() == Some(true));
+            prop_assert!(read.failure.as_deref() != Some(""));
+        }
+
+        let permission = || ec2::IpPermission::builder()
+            .set_ip_protocol(d.text()).set_from_port(d.number()).set_to_port(d.number())
+            .set_ip_ranges(d.some(|| {
+                ec2::IpRange::builder().set_cidr_ip(d.text()).set_description(d.text()).build()
+            }))
+            .set_ipv6_ranges(d.some(|| ec2::Ipv6Range::builder().set_cidr_ipv6(d.text()).build()))
+            .set_user_id_group_pairs(d.some(|| ec2::UserIdGroupPair::builder().set_group_id(d.text()).build()))
+            .set_prefix_list_ids(d.some(|| ec2::PrefixListId::builder().set_prefix_list_id(d.text()).build()))
+            .build();
+        let given = ec2::SecurityGroup::builder()
+            .set_group_id(d.text()).set_vpc_id(d.text()).set_group_name(d.text())
+            .set_ip_permissions(d.some(permission)).set_tags(d.tags())
+            .build();
+        if let Some(read) = security_group(&given) {
+            prop_assert!(!read.id.as_str().is_empty() && !read.vpc.as_str().is_empty());
+            let sources: usize = given.ip_permissions().iter().map(|p| {
+                p.ip_ranges().len() + p.ipv6_ranges().len() + p.user_id_group_pairs().len() + p.prefix_list_ids().len()
+            }).sum();
+            prop_assert!(read.ingress.len() <= sources);
+            // What is read can be asked for again, and is the same then.
+            let again: Vec<IngressRule> = permissions_of(&read.ingress).iter().flat_map(ingress).collect();
+            prop_assert!(read.ingress.iter().all(|rule| again.contains(rule)), "{:?} {again:?}", read.ingress);
+        }
+
+        let given = ec2::Instance::builder()
+            .set_instance_id(d.text()).set_vpc_id(d.text()).set_subnet_id(d.text())
+            .set_state(d.flag().map(|_| {
+                ec2::InstanceState::builder().set_name(d.text().map(|t| t.as_str().into())).build()
+            }))
+            .build();
+        let named = [given.instance_id(), given.vpc_id(), given.subnet_id()].iter().all(|t| t.is_some_and(|t| !t.is_empty()));
+        let state = given.state().and_then(|s| s.name()).map_or("", ec2::InstanceStateName::as_str).to_ascii_lowercase();
+        prop_assert_eq!(instance(&given).is_some(), named && state != "terminated" && state != "shutting-down");
+
+        let given = InstanceInformation::builder()
+            .set_instance_id(d.text()).set_agent_version(d.text())
+            .set_ping_status(d.text().map(|t| t.as_str().into()))
+            .build();
+        if let Some(read) = managed_node(&given) {
+            prop_assert!(!read.id.as_str().is_empty() && !read.id.as_str().starts_with("mi-"));
+            prop_assert!(read.agent_version.as_deref() != Some(""));
+        }
+
+        let v6 = || ec2::SubnetIpv6CidrBlockAssociation::builder()
+            .set_ipv6_cidr_block(d.text())
+            .set_ipv6_cidr_block_state(d.flag().map(|_| {
+                ec2::SubnetCidrBlockState::builder().set_state(d.text().map(|t| t.as_str().into())).build()
+            }))
+            .build();
+        let given = ec2::Subnet::builder()
+            .set_subnet_id(d.text()).set_vpc_id(d.text()).set_availability_zone(d.text())
+            .set_availability_zone_id(d.text()).set_available_ip_address_count(d.number()).set_cidr_block(d.text())
+            .set_ipv6_native(d.flag()).set_ipv6_cidr_block_association_set(d.some(v6)).set_tags(d.tags())
+            .build();
+        if let Some(read) = subnet(&given) {
+            prop_assert!(!read.id.as_str().is_empty() && !read.vpc.as_str().is_empty() && !read.zone.is_empty());
+            prop_assert!(!read.has_ipv4 || given.ipv6_native() != Some(true));
+        }
+
+        let association = || ec2::RouteTableAssociation::builder()
+            .set_main(d.flag()).set_subnet_id(d.text())
+            .set_association_state(d.flag().map(|_| {
+                ec2::RouteTableAssociationState::builder().set_state(d.text().map(|t| t.as_str().into())).build()
+            }))
+            .build();
+        let given = ec2::RouteTable::builder()
+            .set_route_table_id(d.text()).set_vpc_id(d.text()).set_associations(d.some(association))
+            .set_routes(d.some(|| {
+                ec2::Route::builder().set_gateway_id(d.text()).set_destination_prefix_list_id(d.text()).build()
+            }))
+            .build();
+        if let Some(read) = route_table(&given) {
+            prop_assert!(!read.id.as_str().is_empty() && !read.vpc.as_str().is_empty());
+            prop_assert!(read.endpoint_routes.iter().all(|(_, endpoint)| endpoint.starts_with("vpce-")));
+            prop_assert!(!read.main || given.associations().iter().any(|a| a.main() == Some(true)));
+        }
+
+        let given = ec2::ServiceDetail::builder()
+            .set_service_name(d.text()).set_owner(d.text()).set_private_dns_name(d.text())
+            .set_private_dns_names(d.some(|| ec2::PrivateDnsDetails::builder().set_private_dns_name(d.text()).build()))
+            .set_availability_zones(d.some(|| d.text().unwrap_or_default()))
+            .set_supported_ip_address_types(d.some(|| d.text().unwrap_or_default().as_str().into()))
+            .set_service_type(d.some(|| {
+                ec2::ServiceTypeDetail::builder().set_service_type(d.text().map(|t| t.as_str().into())).build()
+            }))
+            .build();
+        for read in services(&given) {
+            prop_assert_eq!(Some(read.name.as_str()), given.service_name());
+            prop_assert!(!read.name.is_empty() && given.owner().is_none_or(|o| o.eq_ignore_ascii_case("amazon")));
+        }
+
+        let given = ec2::NetworkInterface::builder()
+            .set_network_interface_id(d.text()).set_description(d.text())
+            .build();
+        let named = given.network_interface_id().is_some_and(|id| !id.is_empty());
+        prop_assert_eq!(network_interface(&given).is_some(), named);
+
+        let given = EvaluationResult::builder()
+            .eval_action_name(d.text().unwrap_or_default())
+            .eval_decision(d.text().unwrap_or_default().as_str().into())
+            .set_missing_context_values(d.some(|| d.text().unwrap_or_default()))
+            .build();
+        if let Some(read) = given.ok().as_ref().and_then(super::permission) {
+            prop_assert!(!read.allowed || d.texts.iter().flatten().any(|t| t.eq_ignore_ascii_case("allowed")));
+        }
     }
 }

@@ -212,6 +212,28 @@ async fn a_write_is_tried_once_and_a_lost_answer_is_said_to_be_lost() {
     assert_eq!((fault.kind, aws.of("CreateVpcEndpoint").len()), (FaultKind::Transient, 1));
 }
 
+/// After a jump of the clock the first write is refused, without having been looked at.
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_signature_is_refused_is_signed_once_more() {
+    let refusals = Arc::new(AtomicUsize::new(1));
+    let left = Arc::clone(&refusals);
+    let aws = answering(move |_| {
+        if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            return refused(401, "AuthFailure", "AWS was not able to validate the provided access credentials");
+        }
+        ok(MADE)
+    });
+    let cloud = cloud(&aws);
+    let made = cloud.write(&scope(), &Write::CreateEndpoint(Box::new(interface()))).await;
+    assert_eq!(made, Ok(Written::Endpoint("vpce-1".into())));
+    assert_eq!(aws.of("CreateVpcEndpoint").len(), 2);
+
+    refusals.store(9, Ordering::Relaxed);
+    let fault = cloud.write(&scope(), &Write::CreateEndpoint(Box::new(interface()))).await.unwrap_err();
+    assert_eq!(fault.code, "AuthFailure");
+    assert_eq!(aws.of("CreateVpcEndpoint").len(), 4, "once more, and no more");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_read_is_tried_three_times() {
     let aws = answering(|_| refused(503, "Unavailable", "try again"));

@@ -1,4 +1,5 @@
 //! The adapter, as it is seen from the wire.
 
 mod calls;
+mod garbage;
 mod sessions;
