@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement, jiff::Timestamp};
 use kube::{
     ResourceExt,
     core::{Selector, SelectorExt},
@@ -73,6 +73,15 @@ pub fn admit(
     Ok(())
 }
 
+/// The refusal of a posture whose account is there, but stored in a form that this version does not read.
+#[must_use]
+pub fn unreadable_account(name: &str) -> Refusal {
+    Refusal::new(
+        Reason::DependencyNotReady,
+        format!("AwsAccount {name} is there, but cannot be read: correct it as its condition Ready says"),
+    )
+}
+
 fn in_namespaces(namespaces: &ssm_ready_crds::Namespaces, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
     match namespaces.from {
         NamespaceSource::All => true,
@@ -81,9 +90,15 @@ fn in_namespaces(namespaces: &ssm_ready_crds::Namespaces, namespace: &str, label
         NamespaceSource::Selector => namespaces
             .selector
             .clone()
+            .filter(|selector| !selector.match_expressions.iter().flatten().any(compares_with_nothing))
             .and_then(|selector| Selector::try_from(selector).ok())
             .is_some_and(|selector| !selector.selects_all() && selector.matches(labels)),
     }
+}
+
+/// `NotIn` no values would let in everybody. Kubernetes takes no such selector.
+fn compares_with_nothing(expression: &LabelSelectorRequirement) -> bool {
+    matches!(expression.operator.as_str(), "In" | "NotIn") && expression.values.iter().flatten().next().is_none()
 }
 
 /// Older first: by creation, then by UID.
@@ -99,7 +114,72 @@ pub fn older_rival<'a, K: kube::Resource>(object: &K, rivals: impl IntoIterator<
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+    use proptest::prelude::*;
+
     use super::*;
+
+    const WORDS: [&str; 4] = ["ssm", "team", "", "kubernetes.io/metadata.name"];
+    const OPERATORS: [&str; 6] = ["In", "NotIn", "Exists", "DoesNotExist", "in", ""];
+
+    fn word() -> impl Strategy<Value = String> {
+        proptest::sample::select(WORDS.to_vec()).prop_map(str::to_owned)
+    }
+
+    fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
+        proptest::collection::btree_map(word(), word(), 0..4)
+    }
+
+    fn selectors() -> impl Strategy<Value = LabelSelector> {
+        let values = proptest::option::of(proptest::collection::vec(word(), 0..3));
+        let expression =
+            (word(), proptest::sample::select(OPERATORS.to_vec()), values).prop_map(|(key, operator, values)| {
+                LabelSelectorRequirement { key, operator: operator.to_owned(), values }
+            });
+        let expressions = proptest::option::of(proptest::collection::vec(expression, 0..3));
+        (proptest::option::of(labels()), expressions)
+            .prop_map(|(match_labels, match_expressions)| LabelSelector { match_labels, match_expressions })
+    }
+
+    /// What Kubernetes says of a selector; none for one that it does not take, or that is empty.
+    fn as_documented(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> Option<bool> {
+        let expressions = selector.match_expressions.as_deref().unwrap_or_default();
+        let equal = selector.match_labels.clone().unwrap_or_default();
+        if expressions.is_empty() && equal.is_empty() {
+            return None;
+        }
+        let mut all = equal.iter().all(|(key, value)| labels.get(key) == Some(value));
+        for LabelSelectorRequirement { key, operator, values } in expressions {
+            let values = values.as_deref().unwrap_or_default();
+            let value = labels.get(key);
+            all &= match operator.as_str() {
+                "In" if !values.is_empty() => value.is_some_and(|v| values.contains(v)),
+                "NotIn" if !values.is_empty() => value.is_none_or(|v| !values.contains(v)),
+                "Exists" => value.is_some(),
+                "DoesNotExist" => value.is_none(),
+                _ => return None,
+            };
+        }
+        Some(all)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_selector_grants_what_kubernetes_says_and_nothing_where_it_is_wrong(
+            selector in selectors(),
+            labels in labels(),
+        ) {
+            let namespaces = ssm_ready_crds::Namespaces {
+                from: NamespaceSource::Selector,
+                names: None,
+                selector: Some(selector.clone()),
+            };
+            let expected = as_documented(&selector, &labels).unwrap_or(false);
+            prop_assert_eq!(in_namespaces(&namespaces, "team", &labels), expected);
+        }
+    }
 
     fn account(access: &str) -> AwsAccount {
         serde_yaml::from_str(&format!(

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use jiff::Timestamp;
 use ssm_ready_core::{
     evaluate::Action,
     facts::Scope,
@@ -15,7 +16,7 @@ use ssm_ready_core::{
 };
 
 use crate::{
-    context::{Context, Key, now},
+    context::{Context, Key},
     place::Place,
 };
 
@@ -71,7 +72,7 @@ async fn one(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: &V
 
 async fn write(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: &VpcPosture, write: &Write) -> Tried {
     let operation = write.operation();
-    let braked = ctx.brake.lock().unwrap_or_else(PoisonError::into_inner).pass(write, now());
+    let braked = ctx.brake.lock().unwrap_or_else(PoisonError::into_inner).pass(write, ctx.outside.steady());
     if let Err(wait) = braked {
         ctx.metrics.brake_held();
         tracing::warn!(account = %scope.principal.account, region = %scope.region, change = %write, "the write brake holds back");
@@ -82,13 +83,13 @@ async fn write(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: 
     let held_back = matches!(&outcome, Err(fault) if fault.code == ssm_ready_core::fault::HELD_BACK);
     if !held_back {
         let touched = FactKey::touched_by(write);
-        // An endpoint that was made is remembered until it is listed: the next one need not wait for that.
-        if matches!(outcome, Ok(Written::Endpoint(_))) {
-            place.touch(touched)
-        } else {
-            place.need(key, touched)
+        match &outcome {
+            // An endpoint that was made is remembered until it is listed: the next one need not wait for that.
+            Ok(Written::Endpoint(_)) => place.touch(touched),
+            Ok(Written::NotDeleted(_)) | Err(_) => place.expect(key, touched),
+            Ok(_) => place.need(key, touched),
         }
-        remember(place, posture, write, &outcome);
+        remember(place, posture, write, &outcome, ctx.outside.steady());
     }
     match outcome {
         Ok(written) => {
@@ -113,8 +114,7 @@ async fn write(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: 
 }
 
 /// Remembers what was made, or may have been made, until AWS lists it.
-fn remember(place: &Place, posture: &VpcPosture, write: &Write, outcome: &Result<Written, Fault>) {
-    let at = now();
+fn remember(place: &Place, posture: &VpcPosture, write: &Write, outcome: &Result<Written, Fault>, at: Timestamp) {
     match (write, outcome) {
         (Write::CreateEndpoint(new), Ok(Written::Endpoint(id))) => place.remember(Recent::Endpoint {
             id: Some(id.clone()),
@@ -131,6 +131,7 @@ fn remember(place: &Place, posture: &VpcPosture, write: &Write, outcome: &Result
             owner: posture.owner.tag(),
             at,
         }),
+        (Write::DeleteEndpoints { endpoints }, _) => place.forget(endpoints),
         (Write::CreateSecurityGroup { vpc, name, .. }, Ok(Written::Group(id))) => {
             place.remember(Recent::Group { id: Some(id.clone()), vpc: vpc.clone(), name: name.clone(), at });
         }
@@ -143,3 +144,37 @@ fn remember(place: &Place, posture: &VpcPosture, write: &Write, outcome: &Result
 
 /// The code with which AWS refuses a client token that came with other parameters before.
 pub const MISMATCH: &str = "IdempotentParameterMismatch";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ssm_ready_core::calls::Operation;
+
+    use super::*;
+
+    #[test]
+    fn what_would_stop_the_next_one_too_stops_the_plan() {
+        let failed =
+            |code: &str, status| Tried::Failed(Fault::from_answer(Operation::CreateVpcEndpoint, code, status, ""));
+        for (tried, stop) in [
+            (Tried::Done(Written::Done), false),
+            (Tried::Braked(Duration::from_secs(60)), true),
+            (Tried::NotTried, true),
+            (failed("RequestLimitExceeded", 503), true),
+            (failed("InternalError", 500), true),
+            (failed("ExpiredToken", 403), true),
+            (failed("UnauthorizedOperation", 403), true),
+            (failed("VpcEndpointLimitExceeded", 400), true),
+            (failed("OptInRequired", 401), true),
+            (Tried::Failed(Fault::held_back(Operation::CreateVpcEndpoint, Duration::from_secs(3))), true),
+            // Of this one thing: the others are as good as before.
+            (failed("InvalidSubnetId.NotFound", 400), false),
+            (failed("IncorrectState", 400), false),
+            (failed("InvalidParameter", 400), false),
+            (failed("InvalidServiceName", 400), false),
+        ] {
+            assert_eq!(stops(&tried), stop, "{tried:?}");
+        }
+    }
+}

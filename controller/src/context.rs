@@ -1,9 +1,8 @@
 //! What reconcilers share.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -21,6 +20,7 @@ use ssm_ready_crds::{AwsAccount, VpcPosture, VpcPostureStatus};
 
 use crate::{
     metrics::Metrics,
+    outside::Outside,
     place::Places,
     queue::{Backoff, Queue},
 };
@@ -89,18 +89,38 @@ impl Stores {
         found.0.as_ref().ok().cloned()
     }
 
+    /// Whether there is an account of this name that cannot be read.
+    #[must_use]
+    pub fn has_unreadable_account(&self, name: &str) -> bool {
+        self.accounts.find(|guard| guard.name_any() == name).is_some_and(|guard| guard.0.is_err())
+    }
+
+    /// The namespaces and names of the VPC postures that cannot be read.
+    #[must_use]
+    pub fn unreadable_vpcs(&self) -> BTreeSet<(String, String)> {
+        let all = self.vpcs.state();
+        let broken = all.iter().filter(|guard| guard.0.is_err());
+        broken.map(|guard| (guard.namespace().unwrap_or_default(), guard.name_any())).collect()
+    }
+
     /// All readable VPC postures for which `pick` holds.
     #[must_use]
     pub fn vpcs_where(&self, pick: impl Fn(&VpcPosture) -> bool) -> Vec<VpcPosture> {
         let all = self.vpcs.state();
-        all.iter().filter_map(|guard| guard.0.as_ref().ok()).filter(|v| pick(v)).cloned().collect()
+        let mut found: Vec<VpcPosture> =
+            all.iter().filter_map(|guard| guard.0.as_ref().ok()).filter(|v| pick(v)).cloned().collect();
+        found.sort_by(|a, b| (&a.metadata.namespace, &a.metadata.name).cmp(&(&b.metadata.namespace, &b.metadata.name)));
+        found
     }
 
     /// All readable accounts for which `pick` holds.
     #[must_use]
     pub fn accounts_where(&self, pick: impl Fn(&AwsAccount) -> bool) -> Vec<AwsAccount> {
         let all = self.accounts.state();
-        all.iter().filter_map(|guard| guard.0.as_ref().ok()).filter(|a| pick(a)).cloned().collect()
+        let mut found: Vec<AwsAccount> =
+            all.iter().filter_map(|guard| guard.0.as_ref().ok()).filter(|a| pick(a)).cloned().collect();
+        found.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        found
     }
 
     /// The labels of a namespace.
@@ -132,6 +152,10 @@ pub struct Local {
     pub second_look: Option<i64>,
     /// The status that was last written, and the version of the object that it was written to: the watch tells of it later.
     pub wrote: Option<(Option<String>, VpcPostureStatus)>,
+    /// Whether nothing of a deleted object was left at the last look.
+    pub nothing_left: bool,
+    /// Whether this process has taken over from status what the one before it may have made a moment ago.
+    pub took_over: bool,
     /// The last permission preflight; `asked_for` says for what it was made.
     pub permissions: Option<(Timestamp, Result<Vec<Permission>, Fault>)>,
 }
@@ -156,6 +180,8 @@ pub struct Context {
     pub stores: Stores,
     /// Events.
     pub recorder: Recorder,
+    /// Time and chance.
+    pub outside: Arc<Outside>,
     /// Waits after failures.
     pub backoff: Mutex<Backoff<Key>>,
     local: Mutex<HashMap<Key, Local>>,
@@ -175,6 +201,7 @@ impl Context {
         places: Places,
         stores: Stores,
         recorder: Recorder,
+        outside: Arc<Outside>,
     ) -> Self {
         Self {
             client,
@@ -186,9 +213,16 @@ impl Context {
             places,
             stores,
             recorder,
+            outside,
             backoff: Mutex::new(Backoff::new()),
             local: Mutex::default(),
         }
+    }
+
+    /// The current time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.outside.now()
     }
 
     /// Looks at what is remembered of an object, or remembers something of it.
@@ -206,7 +240,7 @@ impl Context {
 
     /// How long something has been denied without a break, if `denied` now.
     pub fn denied_for(&self, key: &Key, denied: bool) -> Duration {
-        let now = now();
+        let now = self.outside.steady();
         let since = self.local(key, |local| {
             local.denied_since = denied.then(|| local.denied_since.unwrap_or(now));
             local.denied_since.unwrap_or(now)
@@ -222,18 +256,4 @@ impl Context {
     fn locals(&self) -> MutexGuard<'_, HashMap<Key, Local>> {
         self.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The time. Nothing below this crate reads a clock.
-#[must_use]
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-pub fn now() -> Timestamp {
-    Timestamp::now()
-}
-
-/// A random number from 0 to 1, for spreading work in time.
-#[must_use]
-#[expect(clippy::cast_precision_loss, reason = "a spread needs no exact number")]
-pub fn jitter() -> f64 {
-    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
 }

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use kube::{
     Resource, ResourceExt,
     api::{Api, Patch, PatchParams},
+    core::DynamicObject,
     runtime::events::{Event, EventType},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -36,6 +37,29 @@ where
     let patch = serde_json::json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
+        "metadata": { "name": object.name_any(), "uid": object.uid() },
+        "status": status,
+    });
+    api.patch_status(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await?;
+    ctx.metrics.kube_write(kind, KubeWrite::Status);
+    Ok(())
+}
+
+/// Writes a whole status of which our types may know nothing, as [`write_status`] does.
+///
+/// # Errors
+/// The API server's answer.
+pub async fn write_raw_status(
+    ctx: &Context,
+    api: &Api<DynamicObject>,
+    object: &DynamicObject,
+    kind: &'static str,
+    status: &serde_json::Value,
+) -> kube::Result<()> {
+    let types = object.types.clone().unwrap_or_default();
+    let patch = serde_json::json!({
+        "apiVersion": types.api_version,
+        "kind": types.kind,
         "metadata": { "name": object.name_any(), "uid": object.uid() },
         "status": status,
     });

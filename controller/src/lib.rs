@@ -4,9 +4,16 @@ pub mod admit;
 pub mod apply;
 pub mod args;
 pub mod context;
+#[cfg(test)]
+#[path = "../../tests/fuzz/documents.rs"]
+mod documents;
 pub mod http;
 pub mod kube_io;
 pub mod metrics;
+#[cfg(test)]
+#[path = "../../tests/fuzz/near.rs"]
+mod near;
+pub mod outside;
 pub mod place;
 pub mod queue;
 pub mod reconcile;

@@ -7,6 +7,7 @@ use clap::Parser;
 use ssm_ready::{
     args::{Cli, Command, ControllerArgs},
     metrics::Metrics,
+    outside::Outside,
     run::run,
     telemetry,
 };
@@ -15,6 +16,10 @@ use ssm_ready_core::{
     ids::{AccountId, Region},
 };
 use tokio_util::sync::CancellationToken;
+
+/// How long a connection to the API server may say nothing while we wait. By default that is for ever: writes would
+/// hang in a connection that died without a word. Watches are sent a bookmark every minute.
+const SILENT_FOR: Duration = Duration::from_secs(90);
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
@@ -57,12 +62,14 @@ async fn controller(args: ControllerArgs) -> anyhow::Result<()> {
         }
         on_signal.cancel();
     });
-    let config =
+    let mut config =
         kube::Config::infer().await.context("no Kubernetes API server: set KUBECONFIG, or run in a cluster")?;
+    config.read_timeout = Some(SILENT_FOR);
+    config.reset_reader_on_write = true;
     let client = kube::Client::try_from(config)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let cloud = Arc::new(ssm_ready_cloud::AwsCloud::from_env(Arc::new(Counted(metrics.clone()))).await);
-    run(args, metrics, cloud, client, stop).await
+    run(args, metrics, cloud, client, Arc::new(Outside::real()), stop).await
 }
 
 /// Counts AWS calls in metrics.

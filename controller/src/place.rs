@@ -5,7 +5,7 @@
 //! it is done, so that a dead account holds up nobody else's work.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,7 +16,7 @@ use ssm_ready_core::{
     calls::AgeClass,
     facts::{Scope, VpcAttribute},
     fault::Fault,
-    ids::{SecurityGroupId, VpcId},
+    ids::{EndpointId, SecurityGroupId, VpcId},
     overlay::{Overlay, Recent},
     snapshot::{FactKey, FactValue, Snapshot, next_reread},
 };
@@ -24,8 +24,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    context::{Key, jitter, now},
+    context::Key,
     metrics::Metrics,
+    outside::Outside,
     queue::{Priority, Queue},
 };
 
@@ -63,6 +64,8 @@ struct Follower {
     interest: Interest,
     /// Facts that the object needs read after a time: what it changed, or was told to look at.
     needs: HashMap<FactKey, Timestamp>,
+    /// Whether it looks again as soon as they are read, or when its time comes.
+    at_once: bool,
 }
 
 #[derive(Debug)]
@@ -70,7 +73,7 @@ struct State {
     scope: Scope,
     snapshot: Arc<Snapshot>,
     overlay: Overlay,
-    followers: HashMap<Key, Follower>,
+    followers: BTreeMap<Key, Follower>,
     /// What is being read, and since when.
     reading: Option<(Timestamp, BTreeSet<FactKey>)>,
     last_reread: Option<Timestamp>,
@@ -94,6 +97,7 @@ pub struct Place {
     state: Mutex<State>,
     wake: Notify,
     gone: CancellationToken,
+    outside: Arc<Outside>,
 }
 
 /// Which place: the `AwsAccount`'s name and the region.
@@ -106,6 +110,8 @@ pub struct Places {
     queue: Queue<Key>,
     metrics: Arc<Metrics>,
     jitter_percent: u8,
+    cluster: String,
+    outside: Arc<Outside>,
     places: Mutex<HashMap<PlaceKey, Arc<Place>>>,
     followed: Mutex<HashMap<Key, PlaceKey>>,
     stop: CancellationToken,
@@ -123,9 +129,21 @@ impl Places {
         queue: Queue<Key>,
         metrics: Arc<Metrics>,
         jitter_percent: u8,
+        cluster: String,
+        outside: Arc<Outside>,
         stop: CancellationToken,
     ) -> Self {
-        Self { cloud, queue, metrics, jitter_percent, places: Mutex::default(), followed: Mutex::default(), stop }
+        Self {
+            cloud,
+            queue,
+            metrics,
+            jitter_percent,
+            cluster,
+            outside,
+            places: Mutex::default(),
+            followed: Mutex::default(),
+            stop,
+        }
     }
 
     /// Makes an object a follower of a place. A new way to read (another role, say) forgets what was read before.
@@ -149,10 +167,12 @@ impl Places {
             Some(follower) if follower.interest == interest => {}
             Some(follower) => {
                 follower.interest = interest;
+                let Follower { interest, needs, .. } = follower;
+                needs.retain(|fact, _| interest.keys().any(|followed| followed == *fact));
                 place.wake.notify_one();
             }
             None => {
-                state.followers.insert(key.clone(), Follower { interest, needs: HashMap::new() });
+                state.followers.insert(key.clone(), Follower { interest, needs: HashMap::new(), at_once: false });
                 place.wake.notify_one();
             }
         }
@@ -181,14 +201,15 @@ impl Places {
             state: Mutex::new(State {
                 scope: scope.clone(),
                 snapshot: Arc::default(),
-                overlay: Overlay::default(),
-                followers: HashMap::new(),
+                overlay: Overlay::of(&self.cluster),
+                followers: BTreeMap::new(),
                 reading: None,
                 last_reread: None,
-                jitter: f64::from(self.jitter_percent) / 100.0 * jitter(),
+                jitter: f64::from(self.jitter_percent) / 100.0 * self.outside.jitter(),
             }),
             wake: Notify::new(),
             gone: self.stop.child_token(),
+            outside: self.outside.clone(),
         });
         let reader = Reader {
             place: place.clone(),
@@ -215,21 +236,35 @@ impl Place {
         let mut state = self.lock();
         let snapshot = state.snapshot.clone();
         let interval = state.interval();
+        let listed = state.listed(self.outside.steady());
         let follower = state.followers.get_mut(key)?;
-        let ready = follower.interest.keys().all(|k| snapshot.last_tried(&k).is_some())
-            && follower.needs.iter().all(|(k, after)| snapshot.last_tried(k).is_some_and(|tried| tried >= *after));
+        let there = |k: &FactKey| can_be_read(k, listed.as_ref());
+        let ready = follower.interest.keys().filter(there).all(|k| snapshot.last_tried(&k).is_some())
+            && follower
+                .needs
+                .iter()
+                .filter(|(k, _)| there(k))
+                .all(|(k, after)| snapshot.last_tried(k).is_some_and(|tried| tried > *after));
         if !ready {
+            follower.at_once = true;
             self.wake.notify_one();
             return None;
         }
         follower.needs.clear();
+        follower.at_once = false;
         let overlay = state.overlay.clone();
         Some(Look { snapshot, overlay, interval })
     }
 
-    /// Has facts read again, and the object wait for that.
+    /// Has facts read again, and the object look as soon as that is done.
     pub fn need(&self, key: &Key, facts: impl IntoIterator<Item = FactKey>) {
-        self.mark(facts, Some(key));
+        self.mark(facts, Some((key, true)));
+    }
+
+    /// Has facts read again before the object looks the next time, whenever that is: after a failure it comes back
+    /// later and later, however soon the facts are there.
+    pub fn expect(&self, key: &Key, facts: impl IntoIterator<Item = FactKey>) {
+        self.mark(facts, Some((key, false)));
     }
 
     /// Has facts read again, and nobody wait for that.
@@ -237,13 +272,19 @@ impl Place {
         self.mark(facts, None);
     }
 
-    fn mark(&self, facts: impl IntoIterator<Item = FactKey>, waits: Option<&Key>) {
-        let at = now();
+    fn mark(&self, facts: impl IntoIterator<Item = FactKey>, waits: Option<(&Key, bool)>) {
+        let at = self.outside.steady();
         let mut state = self.lock();
         for fact in facts {
             Arc::make_mut(&mut state.snapshot).mark_stale(fact.clone(), at);
-            if let Some(follower) = waits.and_then(|key| state.followers.get_mut(key)) {
-                follower.needs.insert(fact, at);
+            if let Some((key, at_once)) = waits
+                && let Some(follower) = state.followers.get_mut(key)
+            {
+                // What the object does not follow is never read for it: it would wait for ever.
+                if follower.interest.keys().any(|followed| followed == fact) {
+                    follower.needs.insert(fact, at);
+                }
+                follower.at_once |= at_once;
             }
         }
         drop(state);
@@ -253,16 +294,18 @@ impl Place {
     /// Has everything that the object rests on read again. For an edit (`at_once` false), what was read within the last
     /// 15 seconds, or is being read, is fresh enough.
     pub fn need_fresh(&self, key: &Key, at_once: bool) {
-        let at = now();
+        let at = self.outside.steady();
         let mut state = self.lock();
         let State { snapshot, followers, reading, .. } = &mut *state;
         let Some(follower) = followers.get_mut(key) else { return };
-        let Follower { interest, needs } = follower;
+        let Follower { interest, needs, at_once: looks_at_once } = follower;
+        *looks_at_once = true;
         for fact in interest.keys() {
             let age = snapshot.read_at(&fact).map(|read| at.duration_since(read).unsigned_abs());
             match reading {
                 Some((began, facts)) if !at_once && facts.contains(&fact) => {
-                    needs.insert(fact, *began);
+                    // Each was read a moment later than the reading began.
+                    needs.insert(fact, *began - Duration::from_nanos(1));
                 }
                 _ if !at_once && age.is_some_and(|age| age < REREAD_EVERY) => {}
                 _ => {
@@ -279,6 +322,11 @@ impl Place {
     pub fn remember(&self, recent: Recent) {
         self.lock().overlay.add(recent);
     }
+
+    /// Forgets endpoints that we delete.
+    pub fn forget(&self, endpoints: &BTreeSet<EndpointId>) {
+        self.lock().overlay.forget(endpoints);
+    }
 }
 
 impl State {
@@ -286,14 +334,22 @@ impl State {
         self.followers.values().map(|f| f.interest.interval).min().unwrap_or(IDLE)
     }
 
-    fn wanted(&self) -> BTreeSet<FactKey> {
-        self.followers.values().flat_map(|f| f.interest.keys()).collect()
+    fn wanted(&self, now: Timestamp) -> BTreeSet<FactKey> {
+        let listed = self.listed(now);
+        let keys = self.followers.values().flat_map(|f| f.interest.keys());
+        keys.filter(|key| can_be_read(key, listed.as_ref())).collect()
+    }
+
+    /// The VPCs that AWS lists, where that is known.
+    fn listed(&self, now: Timestamp) -> Option<BTreeSet<VpcId>> {
+        let vpcs = self.snapshot.vpcs.reading(self.interval(), now).known()?;
+        Some(vpcs.iter().map(|vpc| vpc.id.clone()).collect())
     }
 
     /// What to read now, and how long there is nothing to read otherwise.
     fn next(&self, now: Timestamp) -> (BTreeSet<FactKey>, Duration) {
         let interval = self.interval();
-        let wanted = self.wanted();
+        let wanted = self.wanted(now);
         // Early rather than late, so that the age class stays the worst detection time.
         let early = interval.mul_f64(self.jitter.clamp(0.0, 0.5));
         let due = self.snapshot.due(&wanted, interval, early, now);
@@ -330,6 +386,15 @@ impl State {
     }
 }
 
+/// Whether there is something to read: of a VPC that AWS does not list there is not, and asking for it would cost every
+/// mistyped id two calls a minute and hold up the others in the region.
+fn can_be_read(key: &FactKey, listed: Option<&BTreeSet<VpcId>>) -> bool {
+    match (key, listed) {
+        (FactKey::Attribute(vpc, _), Some(listed)) => listed.contains(vpc),
+        _ => true,
+    }
+}
+
 struct Reader {
     place: Arc<Place>,
     cloud: Arc<dyn Cloud>,
@@ -344,7 +409,7 @@ impl Reader {
             tokio::time::sleep(GATHER).await;
             let (keys, wait) = {
                 let state = self.place.lock();
-                state.next(now())
+                state.next(self.place.outside.steady())
             };
             if keys.is_empty() {
                 let _ = tokio::time::timeout(wait, self.place.wake.notified()).await;
@@ -355,7 +420,7 @@ impl Reader {
     }
 
     async fn read(&self, keys: BTreeSet<FactKey>) {
-        let began = now();
+        let began = self.place.outside.steady();
         let scope = {
             let mut state = self.place.lock();
             state.reading = Some((began, keys.clone()));
@@ -367,8 +432,13 @@ impl Reader {
         };
         let mut outcomes: Vec<(FactKey, Result<FactValue, Fault>, Timestamp)> = Vec::new();
         let mut broken: Option<Fault> = None;
+        // The list of VPCs comes first.
+        let mut listed: Option<BTreeSet<VpcId>> = None;
         for key in &keys {
-            let at = now();
+            if !can_be_read(key, listed.as_ref()) {
+                continue;
+            }
+            let at = self.place.outside.steady();
             // Without a session no call can succeed: one attempt tells it for all.
             let outcome = match &broken {
                 Some(fault) => Err(fault.clone()),
@@ -383,7 +453,10 @@ impl Reader {
                     broken = Some(fault.clone());
                 }
             }
-            outcomes.push((key.clone(), outcome, at));
+            if let Ok(FactValue::Vpcs(vpcs)) = &outcome {
+                listed = Some(vpcs.iter().map(|vpc| vpc.id.clone()).collect());
+            }
+            outcomes.push((key.clone(), outcome.map(FactValue::in_order), at));
         }
         let mut state = self.place.lock();
         state.reading = None;
@@ -410,22 +483,26 @@ impl Reader {
             }
             Arc::make_mut(&mut state.snapshot).note(&key, outcome, at);
         }
-        let wanted = state.wanted();
+        let now = self.place.outside.steady();
+        let wanted = state.wanted(now);
         Arc::make_mut(&mut state.snapshot).retain(&wanted);
         let snapshot = state.snapshot.clone();
-        let now = now();
-        if let (Some(endpoints), Some(groups)) =
-            (snapshot.endpoints.reading(interval, now).known(), snapshot.security_groups.reading(interval, now).known())
-        {
-            state.overlay.settle(endpoints, groups, now);
+        // By the time of the lists: an old one does not prove that something made since is missing.
+        let listed = [snapshot.endpoints.read_at(), snapshot.security_groups.read_at()];
+        if let (Some(endpoints), Some(groups), [Some(one), Some(other)]) = (
+            snapshot.endpoints.reading(interval, now).known(),
+            snapshot.security_groups.reading(interval, now).known(),
+            listed,
+        ) {
+            state.overlay.settle(endpoints, groups, one.min(other));
         }
         let sweep = keys.contains(&FactKey::Vpcs);
         if sweep {
-            state.jitter = f64::from(self.jitter_percent) / 100.0 * jitter();
+            state.jitter = f64::from(self.jitter_percent) / 100.0 * self.place.outside.jitter();
         }
         // Those who wait for these facts first; after a sweep everybody.
         for (key, follower) in &state.followers {
-            let waits = follower.needs.keys().any(|k| keys.contains(k));
+            let waits = follower.at_once && follower.needs.keys().any(|k| keys.contains(k));
             if waits {
                 self.queue.add(key.clone(), Priority::Edit);
             } else if sweep || follower.interest.keys().any(|k| keys.contains(&k) && !FactKey::LISTS.contains(&k)) {

@@ -26,6 +26,7 @@ use crate::{
     context::{Context, Key, Settings, Stores},
     http::{Readiness, Server},
     metrics::{Metrics, Reconciling},
+    outside::Outside,
     place::Places,
     queue::{Lease, Queue},
     reconcile::reconcile,
@@ -44,6 +45,7 @@ pub async fn run(
     metrics: Arc<Metrics>,
     cloud: Arc<dyn Cloud>,
     client: kube::Client,
+    outside: Arc<Outside>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let ControllerArgs {
@@ -75,7 +77,15 @@ pub async fn run(
 
     metrics.controller(NAME, usize::from(concurrent));
     let queue: Queue<Key> = Queue::new(metrics.queue(NAME));
-    let places = Places::new(cloud.clone(), queue.clone(), metrics.clone(), interval_jitter_percent, stop.clone());
+    let places = Places::new(
+        cloud.clone(),
+        queue.clone(),
+        metrics.clone(),
+        interval_jitter_percent,
+        cluster_id.clone(),
+        outside.clone(),
+        stop.clone(),
+    );
     let (accounts, accounts_writer) = reflector::store::<DeserializeGuard<AwsAccount>>();
     let (vpcs, vpcs_writer) = reflector::store::<DeserializeGuard<VpcPosture>>();
     let (namespaces, namespaces_writer) = reflector::store::<PartialObjectMeta<Namespace>>();
@@ -96,15 +106,17 @@ pub async fn run(
         places,
         Stores { accounts, vpcs, namespaces },
         Recorder::new(client.clone(), Reporter { controller: NAME.into(), instance: std::env::var("HOSTNAME").ok() }),
+        outside,
     ));
 
     let mut watches = JoinSet::new();
     let [accounts_gate, vpcs_gate, namespaces_gate] = gates;
     let config = watcher::Config::default();
+    let patience = || watch::Patience::new(ctx.outside.clone());
     let stream = watcher(Api::<DeserializeGuard<AwsAccount>>::all(client.clone()), config.clone());
     watches.spawn(watch::accounts(
         ctx.clone(),
-        stream.default_backoff().modify(trim).reflect(accounts_writer),
+        stream.backoff(patience()).modify(trim).reflect(accounts_writer),
         accounts_gate,
     ));
     let api = match &watch_namespace {
@@ -112,11 +124,11 @@ pub async fn run(
         None => Api::all(client.clone()),
     };
     let stream = watcher(api, config.clone());
-    watches.spawn(watch::vpcs(ctx.clone(), stream.default_backoff().modify(trim).reflect(vpcs_writer), vpcs_gate));
+    watches.spawn(watch::vpcs(ctx.clone(), stream.backoff(patience()).modify(trim).reflect(vpcs_writer), vpcs_gate));
     let stream = watcher(Api::<PartialObjectMeta<Namespace>>::all(client), config);
     watches.spawn(watch::namespaces(
         ctx.clone(),
-        stream.default_backoff().modify(trim).reflect(namespaces_writer),
+        stream.backoff(patience()).modify(trim).reflect(namespaces_writer),
         namespaces_gate,
     ));
 
@@ -188,7 +200,7 @@ async fn one(ctx: &Arc<Context>, lease: Lease<Key>) {
         Ok(result) => measured.finish(result),
         Err(panic) => {
             tracing::error!(object = %key, panic, "a pass panicked; the object is tried again");
-            let wait = ctx.backoff().failed(&key, crate::context::jitter());
+            let wait = ctx.backoff().failed(&key, ctx.outside.jitter());
             ctx.queue.add_after(key, wait, crate::queue::Priority::Resync);
             measured.finish(crate::metrics::ReconcileResult::Error);
         }
@@ -233,11 +245,16 @@ fn count(ctx: &Context) {
             *counts.entry(crate::metrics::ConditionLabels { kind, r#type, status }).or_insert(0) += 1;
         }
     };
-    for account in ctx.stores.accounts_where(|_| true) {
-        add("AwsAccount", &account.status.unwrap_or_default().conditions);
+    // Looked at where they are: a copy of every object each time would be most of what an idle controller does.
+    for account in ctx.stores.accounts.state() {
+        if let Some(status) = account.0.as_ref().ok().and_then(|a| a.status.as_ref()) {
+            add("AwsAccount", &status.conditions);
+        }
     }
-    for posture in ctx.stores.vpcs_where(|_| true) {
-        add("VpcPosture", &posture.status.unwrap_or_default().conditions);
+    for posture in ctx.stores.vpcs.state() {
+        if let Some(status) = posture.0.as_ref().ok().and_then(|v| v.status.as_ref()) {
+            add("VpcPosture", &status.conditions);
+        }
     }
     ctx.metrics.posture_conditions(counts);
 }

@@ -1,7 +1,7 @@
 //! The validate step: from the objects' specs to what the core works with. The schema has refused most of what is wrong;
 //! what it cannot know is refused here, by the field's name.
 
-use std::{collections::BTreeSet, fmt::Display, str::FromStr};
+use std::{collections::BTreeSet, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use kube::ResourceExt;
 use ssm_ready_core::{
@@ -17,11 +17,18 @@ use crate::admit::Refusal;
 /// The kind in owner tags of VPC postures.
 pub const VPC_POSTURE: &str = "VpcPosture";
 
+/// The intervals that the schema allows; an object stored before it did so may have another.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(24 * 3600);
+
+fn invalid(field: &str, problem: impl Display) -> Refusal {
+    Refusal::new(Reason::InvalidSpec, format!("{field}: {problem}"))
+}
+
 fn parse<T: FromStr>(field: &str, text: &str) -> Result<T, Refusal>
 where
     T::Err: Display,
 {
-    text.parse().map_err(|error| Refusal::new(Reason::InvalidSpec, format!("{field}: {error}")))
+    text.parse().map_err(|error| invalid(field, error))
 }
 
 /// The roles of an account: to write as, and to read as.
@@ -58,9 +65,9 @@ pub fn roles(spec: &AwsAccountSpec, read_only: bool) -> Result<Roles, Refusal> {
     let principal = |field: &str, arn: &str, read_only: bool| -> Result<Principal, Refusal> {
         let arn: RoleArn = parse(field, arn)?;
         if *arn.account() != account {
-            return Err(Refusal::new(
-                Reason::InvalidSpec,
-                format!("{field}: the role is of account {}, and spec.accountId is {account}", arn.account()),
+            return Err(invalid(
+                field,
+                format_args!("the role is of account {}, and spec.accountId is {account}", arn.account()),
             ));
         }
         let mut roles = chain.clone();
@@ -98,8 +105,11 @@ pub fn home_region(spec: &AwsAccountSpec, fallback: Option<&str>) -> Result<Regi
         Some("aws-iso-f") => "us-isof-south-1",
         _ => fallback.unwrap_or("us-east-1"),
     };
-    let first = spec.regions.as_ref().and_then(|r| r.allowed.first());
-    parse("spec.regions.allowed[0]", first.map_or(by_partition, String::as_str))
+    match spec.regions.as_ref().and_then(|r| r.allowed.first()) {
+        Some(first) => parse("spec.regions.allowed[0]", first),
+        // Only the fallback can be wrong here, and it is no field of the object.
+        None => parse("spec.regions is not given, and the controller's AWS_REGION", by_partition),
+    }
 }
 
 /// A scope of an account in a region.
@@ -128,22 +138,23 @@ pub fn vpc_posture(
     let services = if endpoints.services.is_empty() {
         None
     } else {
-        let wish = |wish: &crds::EndpointService| {
-            let service = ServiceName::parse(wish.service.as_str()).ok_or_else(|| {
-                Refusal::new(
-                    Reason::InvalidSpec,
-                    format!("spec.endpoints.services: {} is not known", wish.service.as_str()),
-                )
-            })?;
+        let wish = |(at, wish): (usize, &crds::EndpointService)| {
+            let field = format!("spec.endpoints.services[{at}]");
+            let service = ServiceName::parse(wish.service.as_str())
+                .ok_or_else(|| invalid(&field, format_args!("{} is not known", wish.service.as_str())))?;
             Ok(core::ServiceWish {
                 service,
-                subnets: wish.subnets.as_ref().map(subnets),
+                subnets: wish.subnets.as_ref().map(|s| subnets(&format!("{field}.subnets"), s)).transpose()?,
                 ip_address_type: wish.ip_address_type.map(ip_address_type),
             })
         };
-        Some(endpoints.services.iter().map(wish).collect::<Result<Vec<_>, Refusal>>()?)
+        Some(endpoints.services.iter().enumerate().map(wish).collect::<Result<Vec<_>, Refusal>>()?)
     };
     let group = match endpoints.security_group() {
+        // AWS would take the VPC's default group.
+        SecurityGroupChoice::Existing([]) => {
+            return Err(invalid("spec.endpoints.securityGroup.existing.ids", "no security group is named"));
+        }
         SecurityGroupChoice::Existing(ids) => {
             core::GroupWish::Existing(ids.iter().map(|i| i.as_str().into()).collect())
         }
@@ -152,12 +163,23 @@ pub fn vpc_posture(
             cidrs: create
                 .client_cidrs
                 .iter()
-                .map(|c| parse("spec.endpoints.securityGroup.create.clientCidrs", c))
+                .enumerate()
+                .map(|(at, c)| parse(&format!("spec.endpoints.securityGroup.create.clientCidrs[{at}]"), c))
                 .collect::<Result<_, Refusal>>()?,
             groups: create.client_security_groups.iter().map(|i| i.as_str().into()).collect(),
             prefix_lists: create.client_prefix_lists.iter().map(|i| i.as_str().into()).collect(),
         },
     };
+    if !INTERVALS.contains(&spec.interval.get()) {
+        return Err(invalid("spec.interval", "it must be from 1m to 24h"));
+    }
+    for (at, tag) in endpoints.tags.iter().enumerate() {
+        // Ours say what we may delete.
+        if tag.key.to_ascii_lowercase().starts_with("aws:") || tag.key.starts_with("ssmready.dev/") {
+            let field = format!("spec.endpoints.tags[{at}].key");
+            return Err(invalid(&field, "keys that start with aws: or ssmready.dev/ are reserved"));
+        }
+    }
     Ok(core::VpcPosture {
         owner: Owner {
             cluster: cluster.to_owned(),
@@ -178,7 +200,10 @@ pub fn vpc_posture(
             crds::Ec2Messages::Always => core::Ec2Messages::Always,
             crds::Ec2Messages::Never => core::Ec2Messages::Never,
         },
-        subnets: endpoints.subnets.as_ref().map_or_else(any_subnets, subnets),
+        subnets: match &endpoints.subnets {
+            Some(wish) => subnets("spec.endpoints.subnets", wish)?,
+            None => any_subnets(),
+        },
         group,
         ip_address_type: ip_address_type(endpoints.ip_address_type),
         s3: match endpoints.s3.type_ {
@@ -216,15 +241,22 @@ fn any_subnets() -> core::SubnetWish {
     core::SubnetWish::Choose { min_zones: 1, max_zones: None, selector: vec![] }
 }
 
-fn subnets(wish: &crds::Subnets) -> core::SubnetWish {
-    match wish.choice() {
+fn subnets(field: &str, wish: &crds::Subnets) -> Result<core::SubnetWish, Refusal> {
+    let zones = |name: &str, number: i32| match usize::try_from(number) {
+        Ok(number @ 1..) => Ok(number),
+        _ => Err(invalid(&format!("{field}.{name}"), "it must be 1 or more")),
+    };
+    Ok(match wish.choice() {
         SubnetChoice::Ids(ids) => core::SubnetWish::Ids(ids.iter().map(|i| i.as_str().into()).collect::<BTreeSet<_>>()),
-        SubnetChoice::Zones { min, max, selector } => core::SubnetWish::Choose {
-            min_zones: usize::try_from(min).unwrap_or(1),
-            max_zones: max.and_then(|m| usize::try_from(m).ok()),
-            selector: selectors(selector),
-        },
-    }
+        SubnetChoice::Zones { min, max, selector } => {
+            let min_zones = zones("minZones", min)?;
+            let max_zones = max.map(|max| zones("maxZones", max)).transpose()?;
+            if max_zones.is_some_and(|max| max < min_zones) {
+                return Err(invalid(&format!("{field}.minZones"), "it must not exceed maxZones"));
+            }
+            core::SubnetWish::Choose { min_zones, max_zones, selector: selectors(selector) }
+        }
+    })
 }
 
 fn selectors(tags: &[crds::TagSelector]) -> Vec<core::TagSelector> {
@@ -249,5 +281,144 @@ fn capability(capability: crds::Capability) -> core::Capability {
         crds::Capability::VssSnapshots => core::Capability::VssSnapshots,
         crds::Capability::ParameterStore => core::Capability::ParameterStore,
         crds::Capability::CloudWatchAgent => core::Capability::CloudWatchAgent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::documents::{documents, near_object};
+
+    const CEILINGS: [core::Mode; 2] = [core::Mode::Observe, core::Mode::Enforce];
+
+    fn account() -> AwsAccount {
+        let text = "{apiVersion: ssmready.dev/v1alpha1, kind: AwsAccount, metadata: {name: prod}, spec: {accountId: '111122223333'}}";
+        serde_yaml::from_str(text).unwrap()
+    }
+
+    /// A refusal is one line that begins with the field.
+    fn names_a_field(refusal: &Refusal) -> Result<(), TestCaseError> {
+        let message = &refusal.message;
+        prop_assert_eq!(refusal.reason, Reason::InvalidSpec);
+        prop_assert!(message.starts_with("spec.") && message.contains(": "), "{message}");
+        prop_assert!(message.chars().count() < 1200 && !message.contains(char::is_control), "{message}");
+        Ok(())
+    }
+
+    fn is_sound(wish: &core::SubnetWish) -> bool {
+        match wish {
+            core::SubnetWish::Ids(ids) => !ids.is_empty(),
+            core::SubnetWish::Choose { min_zones, max_zones, .. } => {
+                *min_zones >= 1 && max_zones.is_none_or(|max| max >= *min_zones)
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_posture_that_is_read_is_understood_or_refused_by_field(
+            (object, _) in near_object("VpcPosture"),
+            ceiling in proptest::sample::select(CEILINGS.to_vec()),
+        ) {
+            let Ok(object) = serde_json::from_value::<crds::VpcPosture>(object) else { return Ok(()) };
+            match vpc_posture(&object, &account(), "c1", ceiling) {
+                Err(refusal) => names_a_field(&refusal)?,
+                Ok(posture) => {
+                    prop_assert!(posture.mode <= ceiling);
+                    prop_assert!(posture.mode == core::Mode::Observe || object.spec.mode == crds::Mode::Enforce);
+                    prop_assert!(INTERVALS.contains(&posture.interval));
+                    prop_assert!(posture.tags.keys().all(|key| !key.starts_with("ssmready.dev/")));
+                    prop_assert!(posture.owner.owns(&posture.tags_for("x")));
+                    prop_assert!(!matches!(&posture.group, core::GroupWish::Existing(ids) if ids.is_empty()));
+                    let own = posture.services.iter().flatten().filter_map(|wish| wish.subnets.as_ref());
+                    prop_assert!(own.chain([&posture.subnets]).all(is_sound));
+                }
+            }
+        }
+
+        #[test]
+        fn any_account_that_is_read_is_entered_as_itself_or_refused_by_field(
+            (object, _) in near_object("AwsAccount"),
+            read_only in any::<bool>(),
+            fallback in proptest::option::of(crate::near::near(&["eu-west-1", "us-gov-west-1"])),
+        ) {
+            let Ok(object) = serde_json::from_value::<AwsAccount>(object) else { return Ok(()) };
+            match roles(&object.spec, read_only) {
+                Err(refusal) => names_a_field(&refusal)?,
+                Ok(Roles { write, read }) => {
+                    for principal in [&write, &read] {
+                        prop_assert_eq!(principal.account.as_str(), object.spec.account_id.as_str());
+                        let last = principal.roles.last();
+                        prop_assert!(last.is_none_or(|step| *step.arn.account() == principal.account));
+                        prop_assert_eq!(last.is_none(), object.spec.assume_role.is_none());
+                        prop_assert!(principal.read_only || !read_only);
+                        let scope = scope(principal.clone(), "eu-west-1".parse().unwrap(), &object);
+                        prop_assert!((1..=100).contains(&scope.api_share_percent));
+                    }
+                    prop_assert!(read == write || read.read_only);
+                }
+            }
+            match home_region(&object.spec, fallback.as_deref()) {
+                Err(refusal) => {
+                    names_a_field(&refusal)?;
+                    let ours = object.spec.regions.as_ref().is_none_or(|r| r.allowed.is_empty());
+                    prop_assert_eq!(refusal.message.contains("AWS_REGION"), ours);
+                }
+                Ok(region) => prop_assert!(region.as_str().parse::<Region>().is_ok()),
+            }
+        }
+
+        #[test]
+        fn no_external_id_is_printed(mut object in proptest::sample::select(documents("AwsAccount")), id in "[A-Za-z]{12,40}") {
+            let Some(role) = object.pointer_mut("/spec/assumeRole") else { return Ok(()) };
+            role["externalId"] = Value::from(id.as_str());
+            for step in role.get_mut("chain").and_then(Value::as_array_mut).into_iter().flatten() {
+                step["externalId"] = Value::from(id.as_str());
+            }
+            let Ok(object) = serde_json::from_value::<AwsAccount>(object) else { return Ok(()) };
+            let printed = format!("{object:?} {:?}", roles(&object.spec, false));
+            prop_assert!(!printed.contains(&id));
+        }
+    }
+
+    #[test]
+    fn what_an_older_schema_let_in_is_refused_by_field() {
+        let posture = |endpoints: &str, interval: &str| -> crds::VpcPosture {
+            serde_yaml::from_str(&format!(
+                "{{apiVersion: ssmready.dev/v1alpha1, kind: VpcPosture, metadata: {{name: main, namespace: team}}, spec: {{interval: {interval}, endpoints: {endpoints}, target: {{accountRef: {{name: prod}}, region: eu-west-1, vpcId: vpc-0ffffffffffffff01}}}}}}"
+            ))
+            .unwrap()
+        };
+        for (endpoints, interval, field) in [
+            ("{}", "0s", "spec.interval"),
+            ("{}", "25h", "spec.interval"),
+            ("{securityGroup: {existing: {ids: []}}}", "10m", "spec.endpoints.securityGroup.existing.ids"),
+            (
+                "{securityGroup: {create: {clientCidrs: [10.0.0.0/8, 10.0.0.0/33]}}}",
+                "10m",
+                "spec.endpoints.securityGroup.create.clientCidrs[1]",
+            ),
+            ("{subnets: {minZones: 0}}", "10m", "spec.endpoints.subnets.minZones"),
+            ("{subnets: {maxZones: -1}}", "10m", "spec.endpoints.subnets.maxZones"),
+            ("{subnets: {minZones: 3, maxZones: 2}}", "10m", "spec.endpoints.subnets.minZones"),
+            (
+                "{services: [{service: kms}, {service: ssm, subnets: {maxZones: 0}}]}",
+                "10m",
+                "spec.endpoints.services[1].subnets.maxZones",
+            ),
+            ("{tags: [{key: ssmready.dev/owner, value: x}]}", "10m", "spec.endpoints.tags[0].key"),
+            ("{tags: [{key: a, value: x}, {key: 'AWS:x', value: x}]}", "10m", "spec.endpoints.tags[1].key"),
+        ] {
+            let refusal =
+                vpc_posture(&posture(endpoints, interval), &account(), "c1", core::Mode::Enforce).unwrap_err();
+            assert_eq!(refusal.reason, Reason::InvalidSpec);
+            assert!(refusal.message.starts_with(&format!("{field}: ")), "{}", refusal.message);
+        }
+        assert!(vpc_posture(&posture("{}", "1m"), &account(), "c1", core::Mode::Enforce).is_ok());
     }
 }

@@ -6,9 +6,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use sha2::{Digest, Sha256};
 use ssm_ready_core::{
-    evaluate::{Difference, EndpointMemory, Facet, Memory, Ownership, Seen, SeenEndpoint},
+    evaluate::{CREATING, Difference, EndpointMemory, Facet, MISSING, Memory, Ownership, Seen, SeenEndpoint},
     facts::{EndpointType, VpcAttribute},
     fault::truncate,
+    ids::VpcId,
+    overlay::{FORGET_AFTER, Recent, SURE_AFTER},
     plan::Plan,
     posture::ServiceName,
     report,
@@ -19,6 +21,10 @@ use ssm_ready_crds as crds;
 const MAX_DRIFTS: usize = 10;
 /// How many planned actions are shown.
 const MAX_ACTIONS: usize = 50;
+/// The longest id that status holds, in characters; AWS's own are shorter, and a cut one would be another's.
+const MAX_ID: usize = 32;
+/// The longest name of a field that differs, in characters.
+const MAX_FIELD: usize = 256;
 
 /// A digest of a spec without `suspend`, by which it is seen that nothing else changed.
 pub fn spec_hash<S: serde::Serialize>(spec: &S) -> String {
@@ -82,7 +88,7 @@ pub fn memory(status: &crds::VpcPostureStatus) -> Memory {
                 managed: e.ownership != crds::Ownership::Existing,
                 subnets: ids(&e.subnet_ids).into_iter().map(Into::into).collect(),
                 route_tables: ids(&e.route_table_ids).into_iter().map(Into::into).collect(),
-                attempts: u32::try_from(e.attempts).unwrap_or(0),
+                attempts: u32::try_from(e.attempts.max(0)).unwrap_or(u32::MAX),
             };
             Some((ServiceName::parse(&e.service)?, memory))
         })
@@ -92,6 +98,29 @@ pub fn memory(status: &crds::VpcPostureStatus) -> Memory {
         group: status.security_group.as_ref().and_then(|g| g.id.as_deref()).map(Into::into),
         unused_since: status.deletion.as_ref().and_then(|d| d.unused_since.as_ref()).map(|t| t.0),
     }
+}
+
+/// What a process before this one made, or may have made a moment ago, as far as status tells: its own memory of that
+/// died with it, and AWS may not list it yet, or not in every list.
+#[must_use]
+pub fn recent(status: &crds::VpcPostureStatus, vpc: &VpcId, owner: &str, now: Timestamp) -> Vec<Recent> {
+    let made = status.endpoints.iter().filter(|e| e.ownership != crds::Ownership::Existing);
+    made.filter_map(|endpoint| {
+        let seen = match endpoint.state.as_deref()? {
+            MISSING => return None,
+            CREATING => now,
+            // Seen by the one before: sure to be listed sooner.
+            _ => now - (FORGET_AFTER - SURE_AFTER),
+        };
+        Some(Recent::Endpoint {
+            id: Some(endpoint.endpoint_id.as_deref()?.into()),
+            vpc: vpc.clone(),
+            service_name: endpoint.service_name.clone(),
+            owner: owner.to_owned(),
+            at: seen,
+        })
+    })
+    .collect()
 }
 
 /// Whose an endpoint is: one that is ours now and was somebody else's before has been taken over.
@@ -106,6 +135,12 @@ fn ownership(seen: &SeenEndpoint, before: &[crds::EndpointStatus]) -> crds::Owne
     }
 }
 
+/// An id, if it fits into status: the API server would refuse the whole status because of one that does not.
+#[must_use]
+pub fn id(id: &impl ToString) -> Option<String> {
+    Some(id.to_string()).filter(|id| id.chars().count() <= MAX_ID)
+}
+
 /// Puts what was seen into status.
 pub fn put_seen(status: &mut crds::VpcPostureStatus, seen: &Seen, group_name: Option<&str>) {
     if let Some(owner) = &seen.vpc_owner {
@@ -114,7 +149,7 @@ pub fn put_seen(status: &mut crds::VpcPostureStatus, seen: &Seen, group_name: Op
         cidrs.dedup();
         let enabled_by_us = status.vpc.as_ref().map(|v| v.enabled_by_us.clone()).unwrap_or_default();
         status.vpc = Some(crds::VpcStatus {
-            owner_id: Some(owner.clone()),
+            owner_id: Some(truncate(owner, 12)),
             cidrs,
             dns_support: seen.dns.get(&VpcAttribute::DnsSupport).copied(),
             dns_hostnames: seen.dns.get(&VpcAttribute::DnsHostnames).copied(),
@@ -128,18 +163,18 @@ pub fn put_seen(status: &mut crds::VpcPostureStatus, seen: &Seen, group_name: Op
             .iter()
             .map(|e| crds::EndpointStatus {
                 service: e.service.as_str().to_owned(),
-                service_name: e.service_name.clone().unwrap_or_default(),
+                service_name: truncate(e.service_name.as_deref().unwrap_or_default(), 256),
                 type_: if e.kind == EndpointType::Gateway {
                     crds::EndpointType::Gateway
                 } else {
                     crds::EndpointType::Interface
                 },
-                endpoint_id: e.id.as_ref().map(ToString::to_string),
+                endpoint_id: e.id.as_ref().and_then(id),
                 state: Some(truncate(&e.state, 32)),
                 ownership: ownership(e, &status.endpoints),
-                subnet_ids: e.subnets.iter().take(32).map(ToString::to_string).collect(),
-                zones: e.zones.iter().take(32).cloned().collect(),
-                route_table_ids: e.route_tables.iter().take(256).map(ToString::to_string).collect(),
+                subnet_ids: e.subnets.iter().filter_map(id).take(32).collect(),
+                zones: e.zones.iter().filter_map(id).take(32).collect(),
+                route_table_ids: e.route_tables.iter().filter_map(id).take(256).collect(),
                 private_dns: (e.kind == EndpointType::Interface).then_some(e.private_dns),
                 attempts: i64::from(e.attempts),
             })
@@ -148,9 +183,9 @@ pub fn put_seen(status: &mut crds::VpcPostureStatus, seen: &Seen, group_name: Op
         status.endpoints = endpoints;
     }
     match (&seen.group, group_name) {
-        (Some(id), name) => {
+        (Some(group), name) => {
             status.security_group = Some(crds::SecurityGroupStatus {
-                id: Some(id.to_string()),
+                id: id(group),
                 name: name.map(str::to_owned),
                 ownership: Some(crds::Ownership::Managed),
             });
@@ -213,18 +248,18 @@ pub fn update_drift(
 ) -> DriftNews {
     let mut news = DriftNews::default();
     for drift in status.drift.iter_mut().filter(|d| !d.repaired) {
-        if !differences.iter().any(|(_, d)| d.field == drift.field) {
+        if !differences.iter().any(|(_, d)| truncate(&d.field, MAX_FIELD) == drift.field) {
             drift.repaired = true;
             news.repaired.push(drift.clone());
         }
     }
     for (facet, difference) in differences {
         let was_good = before.observed_generation == generation && is_true(&before.conditions, facet.condition());
-        let known = status.drift.iter().any(|d| !d.repaired && d.field == difference.field);
+        let known = status.drift.iter().any(|d| !d.repaired && d.field == truncate(&difference.field, MAX_FIELD));
         if was_good && !known {
             news.seen.push((*facet, difference.clone()));
             status.drift.push(crds::Drift {
-                field: truncate(&difference.field, 256),
+                field: truncate(&difference.field, MAX_FIELD),
                 wanted: truncate(&difference.wanted, 512),
                 seen: truncate(&difference.seen, 512),
                 since: Time(now),
@@ -239,11 +274,157 @@ pub fn update_drift(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
     use ssm_ready_core::{
+        evaluate::Action,
         reason::Reason,
         report::{Condition as New, Status},
+        write::Write,
     };
+
+    use super::*;
+    use crate::{
+        documents::{near_document, violations, vpc_status},
+        near::near,
+    };
+
+    const IDS: &[&str] = &["vpce-0a1b2c3d4e5f60718", "subnet-0a1b2c3d", "111122223333", "euw1-az1", "sg-0a1b2c3d"];
+    const NAMES: &[&str] = &["com.amazonaws.eu-west-1.ssm", "endpoints.ssm.policy", "Available", "full access"];
+
+    fn texts(most: usize) -> impl Strategy<Value = Vec<String>> {
+        prop_oneof![
+            4 => proptest::collection::vec(near(IDS), 0..4),
+            1 => Just((0..most).map(|n| format!("id-{n}")).collect()),
+        ]
+    }
+
+    fn seen_endpoint() -> impl Strategy<Value = SeenEndpoint> {
+        let kind = proptest::sample::select(vec![EndpointType::Interface, EndpointType::Gateway, EndpointType::Other]);
+        let ownership = proptest::sample::select(vec![Ownership::Managed, Ownership::Existing]);
+        let texts = (texts(40), texts(40), texts(300));
+        (
+            proptest::option::of(near(NAMES)),
+            kind,
+            proptest::option::of(near(IDS)),
+            near(NAMES),
+            ownership,
+            texts,
+            any::<(bool, u32)>(),
+        )
+            .prop_map(
+                |(service_name, kind, id, state, ownership, (subnets, zones, tables), (private_dns, attempts))| {
+                    SeenEndpoint {
+                        service: ServiceName::Ssm,
+                        service_name,
+                        kind,
+                        id: id.map(Into::into),
+                        state,
+                        ownership,
+                        subnets: subnets.into_iter().map(Into::into).collect(),
+                        zones: zones.into_iter().collect(),
+                        route_tables: tables.into_iter().map(Into::into).collect(),
+                        private_dns,
+                        attempts,
+                    }
+                },
+            )
+    }
+
+    /// What AWS may have said, one endpoint for each service at most.
+    fn seen() -> impl Strategy<Value = Seen> {
+        let cidrs = proptest::collection::vec(any::<(std::net::Ipv6Addr, u8)>(), 0..=70)
+            .prop_map(|nets| nets.into_iter().map(|(ip, bits)| format!("{ip}/{}", bits % 129)).collect());
+        let endpoints = proptest::collection::vec(seen_endpoint(), 0..=ServiceName::ALL.len());
+        (proptest::option::of(near(IDS)), cidrs, endpoints, proptest::option::of(near(IDS))).prop_map(
+            |(vpc_owner, cidrs, mut endpoints, group)| {
+                for (endpoint, service) in endpoints.iter_mut().zip(ServiceName::ALL) {
+                    endpoint.service = service;
+                }
+                Seen { vpc_owner, cidrs, dns: Default::default(), endpoints, group: group.map(Into::into) }
+            },
+        )
+    }
+
+    fn schema() -> Value {
+        let crd = crds::all().into_iter().find(|crd| crd.spec.names.kind == "VpcPosture").unwrap();
+        let schema = crd.spec.versions[0].schema.clone().unwrap().open_api_v3_schema.unwrap();
+        serde_json::to_value(schema).unwrap()["properties"]["status"].clone()
+    }
+
+    thread_local! {
+        static SCHEMA: Value = schema();
+    }
+
+    fn misfits(status: &crds::VpcPostureStatus) -> Vec<String> {
+        SCHEMA.with(|schema| violations(schema, &serde_json::to_value(status).unwrap()))
+    }
+
+    /// A status that the API server may have stored.
+    fn stored() -> impl Strategy<Value = crds::VpcPostureStatus> {
+        near_document(vec![vpc_status()], "", 4).prop_filter_map("an API server would not have it", |(status, _)| {
+            let fits = SCHEMA.with(|schema| violations(schema, &status)).is_empty();
+            fits.then(|| serde_json::from_value(status).unwrap())
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_status_is_remembered_as_far_as_it_goes((status, _) in near_document(vec![vpc_status()], "", 4)) {
+            let Ok(status) = serde_json::from_value::<crds::VpcPostureStatus>(status) else { return Ok(()) };
+            let memory = memory(&status);
+            let known: BTreeSet<_> = status.endpoints.iter().filter_map(|e| ServiceName::parse(&e.service)).collect();
+            prop_assert_eq!(memory.endpoints.keys().copied().collect::<BTreeSet<_>>(), known);
+            for endpoint in &status.endpoints {
+                let Some(remembered) = ServiceName::parse(&endpoint.service).map(|s| &memory.endpoints[&s]) else {
+                    continue;
+                };
+                let twice = status.endpoints.iter().filter(|e| e.service == endpoint.service).count() > 1;
+                prop_assert!(twice || remembered.managed == (endpoint.ownership != crds::Ownership::Existing));
+                prop_assert!(twice || endpoint.attempts < 1 || remembered.attempts > 0);
+            }
+            prop_assert_eq!(memory.group.is_some(), status.security_group.is_some_and(|g| g.id.is_some()));
+        }
+
+        #[test]
+        fn whatever_is_seen_the_api_server_takes_the_status(
+            mut status in stored(),
+            seen in seen(),
+            fields in proptest::collection::vec((near(NAMES), near(NAMES), near(NAMES)), 0..5),
+            name in proptest::option::of(Just("ssm-ready-0011223344556677")),
+        ) {
+            let before = crds::VpcPostureStatus {
+                observed_generation: 1,
+                conditions: merge_conditions(&[], &[ready(Status::True, ""), New { kind: "EndpointsReady", ..ready(Status::True, "") }], &[], 1, at(1)),
+                ..status.clone()
+            };
+            put_seen(&mut status, &seen, name);
+            let differences: Vec<_> = fields
+                .iter()
+                .map(|(field, wanted, seen)| {
+                    let (field, wanted, seen) = (field.clone(), wanted.clone(), seen.clone());
+                    (Facet::Endpoints, Difference { field, wanted, seen })
+                })
+                .collect();
+            let _ = update_drift(&mut status, &before, &differences, 1, at(2));
+            let group = fields.first().map(|f| f.0.as_str()).unwrap_or_default().into();
+            let action = Action {
+                facet: Facet::SecurityGroup,
+                service: None,
+                write: Write::DeleteSecurityGroup { group },
+                then_admit: Vec::new(),
+                disrupts: None,
+            };
+            status.plan = plan(&Plan { actions: vec![action; fields.len() * 20] });
+            prop_assert_eq!(misfits(&status), [""; 0]);
+            // What is the same is not told again.
+            let told = update_drift(&mut status.clone(), &before, &differences, 1, at(3));
+            prop_assert_eq!(told.seen.len(), 0);
+            let _ = memory(&status);
+        }
+    }
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

@@ -42,7 +42,7 @@ pub fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
         LogFormat::Text => false,
     };
     let layer = if json {
-        json_layer(std::io::stderr, crate::context::now).boxed()
+        json_layer(std::io::stderr, crate::outside::wall).boxed()
     } else {
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed()

@@ -1,10 +1,10 @@
 //! From watches to the queue: who has to look again when something changes.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt::Debug,
-    hash::Hash,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt};
@@ -12,15 +12,56 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Resource, ResourceExt,
     core::{DeserializeGuard, PartialObjectMeta},
-    runtime::watcher::{self, Event},
+    runtime::{
+        utils::Backoff,
+        watcher::{self, Event},
+    },
 };
 use ssm_ready_crds::{ABANDON, AwsAccount, REQUESTED_AT, VpcPosture};
 
 use crate::{
     context::{Context, Key},
     http::Gate,
+    outside::Outside,
     queue::Priority,
 };
+
+/// How long to wait before a broken watch is taken up again: longer after each failure in a row, and spread, so that an
+/// API server that comes back is not asked by everybody at once.
+#[derive(Debug)]
+pub struct Patience {
+    outside: Arc<Outside>,
+    failures: u32,
+}
+
+impl Patience {
+    /// The wait after the first failure; each further one doubles it.
+    const FIRST: Duration = Duration::from_millis(800);
+    /// The longest wait.
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    /// No watch has failed.
+    #[must_use]
+    pub fn new(outside: Arc<Outside>) -> Self {
+        Self { outside, failures: 0 }
+    }
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let doubled = Self::FIRST.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
+        self.failures = self.failures.saturating_add(1);
+        Some(doubled.min(Self::LONGEST).mul_f64(0.75 + 0.5 * self.outside.jitter()))
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
 
 /// What of an object matters to us: what people and other controllers change, not what we write ourselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,14 +69,17 @@ struct Edition {
     uid: Option<String>,
     generation: Option<i64>,
     deleted: bool,
+    /// Whether our types can read it: a status mended by hand changes no generation.
+    readable: bool,
     asks: [Option<String>; 2],
 }
 
-fn edition<K: Resource>(object: &K) -> Edition {
+fn edition<K: Resource>(object: &DeserializeGuard<K>) -> Edition {
     Edition {
         uid: object.meta().uid.clone(),
         generation: object.meta().generation,
         deleted: object.meta().deletion_timestamp.is_some(),
+        readable: object.0.is_ok(),
         asks: [REQUESTED_AT, ABANDON].map(|a| object.annotations().get(a).cloned()),
     }
 }
@@ -59,12 +103,12 @@ async fn follow<K, I>(
     tell: impl Fn(News<'_, K>),
 ) where
     K: Clone + Debug,
-    I: Eq + Hash,
+    I: Ord,
 {
-    let seen: Mutex<HashMap<I, Edition>> = Mutex::default();
+    let seen: Mutex<BTreeMap<I, Edition>> = Mutex::default();
     let mut synced = Some(synced);
     let mut listed: Vec<I> = Vec::new();
-    let mut all: HashMap<I, K> = HashMap::new();
+    let mut all: BTreeMap<I, K> = BTreeMap::new();
     futures::pin_mut!(stream);
     while let Some(event) = stream.next().await {
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,7 +198,13 @@ pub async fn vpcs(
             News::Gone(object) => (*object, Priority::Edit, true),
         };
         ctx.queue.add(Key::Vpc(object.namespace().unwrap_or_default(), object.name_any()), priority);
-        let Ok(posture) = &object.0 else { return };
+        let Ok(posture) = &object.0 else {
+            // It may be the last that an account waits for; which one it named cannot be told here.
+            for account in ctx.stores.accounts_where(|a| a.metadata.deletion_timestamp.is_some()) {
+                ctx.queue.add(Key::Account(account.name_any()), priority);
+            }
+            return;
+        };
         let target = &posture.spec.target;
         if born_or_gone {
             ctx.queue.add(Key::Account(target.account_ref.name.clone()), priority);
@@ -180,6 +230,7 @@ pub async fn namespaces(
         uid: None,
         generation: None,
         deleted: false,
+        readable: true,
         asks: [Some(format!("{:?}", object.labels())), None],
     };
     follow(stream, synced, ResourceExt::name_any, edition, |news| {
@@ -203,5 +254,25 @@ trait Generation {
 impl<K: Resource> Generation for K {
     fn metadata_generation(&self) -> i64 {
         self.meta().generation.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_broken_watch_is_taken_up_again_later_after_each_failure_and_soon_after_a_success() {
+        let mut patience = Patience::new(Arc::new(Outside::given(|| Timestamp::UNIX_EPOCH, 1)));
+        let wait = |patience: &mut Patience| patience.next().unwrap().as_secs_f64();
+        for doubled in [0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0] {
+            let spread = doubled * 0.75..doubled * 1.25;
+            let waited = wait(&mut patience);
+            assert!(spread.contains(&waited), "{waited} for {doubled}");
+        }
+        patience.reset();
+        assert!(wait(&mut patience) < 1.0);
     }
 }

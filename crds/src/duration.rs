@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
 use crate::schema::rule;
@@ -11,8 +11,8 @@ use crate::schema::rule;
 /// A duration in hours, minutes and seconds, such as `10m`, `1h30m` or `90s`.
 ///
 /// It is written back exactly as it was read: a rewritten value would show as drift to GitOps tools.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub struct GoDuration {
     text: String,
     value: Duration,
@@ -56,11 +56,24 @@ impl FromStr for GoDuration {
     }
 }
 
-impl TryFrom<String> for GoDuration {
-    type Error = InvalidDuration;
+impl<'de> Deserialize<'de> for GoDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Refused inside of the deserializer, which then says in which field.
+        deserializer.deserialize_str(Visitor)
+    }
+}
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+struct Visitor;
+
+impl de::Visitor<'_> for Visitor {
+    type Value = GoDuration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as 10m, 1h30m or 90s")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<GoDuration, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
@@ -114,7 +127,43 @@ impl JsonSchema for GoDuration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::near::near;
+
+    const DURATIONS: &[&str] = &["10m", "1h30m", "90s", "1h0m5s", "99999h99999m99999s", "0s"];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_text_is_read_as_it_is_written_or_refused_in_words(text in near(DURATIONS)) {
+            match text.parse::<GoDuration>() {
+                Ok(duration) => {
+                    prop_assert_eq!(duration.to_string(), text.clone());
+                    prop_assert!(text.len() <= 18 && !text.is_empty());
+                    // Read from the right, as another would.
+                    let mut seconds = 0;
+                    let (mut number, mut unit) = (String::new(), 0);
+                    for c in text.chars().rev().chain(['s']) {
+                        if let Some(next) = [('h', 3600), ('m', 60), ('s', 1)].iter().find(|(u, _)| *u == c) {
+                            seconds += number.chars().rev().collect::<String>().parse::<u64>().unwrap_or(0) * unit;
+                            (number, unit) = (String::new(), next.1);
+                        } else {
+                            number.push(c);
+                        }
+                    }
+                    prop_assert_eq!(duration.get(), Duration::from_secs(seconds));
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    prop_assert!(message.ends_with("is not a duration such as 10m, 1h30m or 90s"), "{message}");
+                    prop_assert!(message.chars().count() <= 700 && !message.contains(char::is_control), "{message}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn reads_what_go_reads() {

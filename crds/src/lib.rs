@@ -44,4 +44,10 @@ pub const ABANDON: &str = "ssmready.dev/abandon";
 pub const NEVER_OBSERVED: i64 = -1;
 
 #[cfg(test)]
+#[path = "../../tests/fuzz/documents.rs"]
+mod documents;
+#[cfg(test)]
+#[path = "../../tests/fuzz/near.rs"]
+mod near;
+#[cfg(test)]
 mod tests;

@@ -1,12 +1,16 @@
 //! The generated files are fresh, their schemas sound, and the defaults of both sides one.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, sync::LazyLock};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::*;
+use super::{
+    documents::{account_status, documents as objects, near_document, violations, vpc_status},
+    *,
+};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -16,8 +20,10 @@ fn schema(crd: &CustomResourceDefinition) -> Value {
     serde_json::to_value(crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap()).unwrap()
 }
 
-fn schema_of(kind: &str) -> Value {
-    schema(all().iter().find(|crd| crd.spec.names.kind == kind).unwrap())
+fn schema_of(kind: &str) -> &'static Value {
+    static SCHEMAS: LazyLock<Vec<(String, Value)>> =
+        LazyLock::new(|| all().iter().map(|crd| (crd.spec.names.kind.clone(), schema(crd))).collect());
+    &SCHEMAS.iter().find(|(known, _)| known == kind).unwrap().1
 }
 
 /// Calls `visit` with each schema and its path.
@@ -335,4 +341,98 @@ fn every_rule_has_an_object_that_it_refuses() {
     let unproved: Vec<_> =
         messages.iter().filter(|message| !refused.iter().any(|part| message.contains(part.as_str()))).collect();
     assert!(unproved.is_empty(), "{unproved:#?}");
+}
+
+/// An object that is wrong somewhere is refused in words that lead there.
+fn is_read_or_refused_by_field<T: DeserializeOwned>(object: &Value, changed: &[String]) -> Result<bool, TestCaseError> {
+    let text = serde_yaml::to_string(object).unwrap();
+    // As it comes from the API server, and as it comes from a file; YAML takes a number for a text, JSON a list for an
+    // object.
+    let by_json = serde_json::from_value::<T>(object.clone());
+    let Err(error) = serde_yaml::from_str::<T>(&text) else { return Ok(by_json.is_ok()) };
+    let message = error.to_string();
+    let field = |place: &'_ String| place.rsplit('/').find(|key| key.parse::<usize>().is_err()).map(str::to_owned);
+    let mut fields = changed.iter().filter_map(field);
+    prop_assert!(fields.any(|field| message.contains(&field)), "{changed:?}: {message}");
+    Ok(by_json.is_ok())
+}
+
+/// What the schema lets into a cluster, we can read: else it would be there and nobody would look after it. Durations
+/// are checked here; the other patterns are of no account to our types.
+fn is_let_in(kind: &str, object: &Value) -> bool {
+    let mut durations = vec![&object["spec"]["interval"], &object["spec"]["endpoints"]["unusedFor"]];
+    durations.retain(|value| value.is_string());
+    violations(schema_of(kind), object).is_empty()
+        && durations.iter().all(|value| value.as_str().unwrap().parse::<GoDuration>().is_ok())
+}
+
+/// What is read of a status is written as it was read.
+fn round_trips<T: serde::Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
+    status: &Value,
+) -> Result<(), TestCaseError> {
+    let Ok(read) = serde_json::from_value::<T>(status.clone()) else { return Ok(()) };
+    let written = serde_json::to_value(&read).unwrap();
+    let again: T =
+        serde_json::from_value(written.clone()).map_err(|e| TestCaseError::fail(format!("{e}: {written}")))?;
+    prop_assert_eq!(&serde_json::to_value(&again).unwrap(), &written);
+    prop_assert_eq!(again, read);
+    Ok(())
+}
+
+/// The starting points of a kind that our types read.
+fn readable<T: DeserializeOwned>(kind: &str) -> Vec<Value> {
+    objects(kind).into_iter().filter(|object| serde_json::from_value::<T>(object.clone()).is_ok()).collect()
+}
+
+fn near_readable<T: DeserializeOwned>(kind: &str) -> impl Strategy<Value = (Value, Vec<String>)> + use<T> {
+    near_document(readable::<T>(kind), "spec", 4)
+}
+
+#[test]
+fn most_starting_points_of_the_properties_are_readable() {
+    assert!(readable::<VpcPosture>("VpcPosture").len() > 30 && readable::<AwsAccount>("AwsAccount").len() > 15);
+    for (kind, status) in [("VpcPosture", vpc_status()), ("AwsAccount", account_status())] {
+        assert_eq!(violations(&schema_of(kind)["properties"]["status"], &status), [""; 0], "{kind}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_posture_is_read_or_refused_by_field((object, changed) in near_readable::<VpcPosture>("VpcPosture")) {
+        let read = is_read_or_refused_by_field::<VpcPosture>(&object, &changed)?;
+        prop_assert!(read || !is_let_in("VpcPosture", &object), "the API server takes what we cannot read");
+    }
+
+    #[test]
+    fn any_account_is_read_or_refused_by_field((object, changed) in near_readable::<AwsAccount>("AwsAccount")) {
+        let read = is_read_or_refused_by_field::<AwsAccount>(&object, &changed)?;
+        prop_assert!(read || !is_let_in("AwsAccount", &object), "the API server takes what we cannot read");
+    }
+
+    #[test]
+    fn any_status_of_a_posture_that_is_read_round_trips((status, _) in near_document(vec![vpc_status()], "", 3)) {
+        round_trips::<VpcPostureStatus>(&status)?;
+        if violations(&schema_of("VpcPosture")["properties"]["status"], &status).is_empty() {
+            prop_assert!(serde_json::from_value::<VpcPostureStatus>(status).is_ok());
+        }
+    }
+
+    #[test]
+    fn any_status_of_an_account_that_is_read_round_trips((status, _) in near_document(vec![account_status()], "", 3)) {
+        round_trips::<AwsAccountStatus>(&status)?;
+        if violations(&schema_of("AwsAccount")["properties"]["status"], &status).is_empty() {
+            prop_assert!(serde_json::from_value::<AwsAccountStatus>(status).is_ok());
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_as_yaml_or_refused(text in near::edited(proptest::sample::select(
+        objects("VpcPosture").iter().map(|object| serde_yaml::to_string(object).unwrap()).collect::<Vec<_>>(),
+    ))) {
+        if let Err(error) = serde_yaml::from_str::<VpcPosture>(&text) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
 }

@@ -460,6 +460,17 @@ mod tests {
     }
 
     #[test]
+    fn how_long_is_said_in_hours_or_else_in_minutes() {
+        for (unused_for, said) in [(24 * 3600, "after 24h"), (5400, "after 90m"), (3660, "after 61m")] {
+            let mut left = Left::unused();
+            left.world.memory.unused_since = None;
+            left.world.posture.unused_for = Duration::from_secs(unused_for);
+            let next = left.judge();
+            assert!(next.message.ends_with(said), "{unused_for}: {}", next.message);
+        }
+    }
+
+    #[test]
     fn each_policy() {
         use DeletionPolicy::{Delete, Retain};
         let waiting = Stage::Waiting;

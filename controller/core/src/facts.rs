@@ -413,7 +413,46 @@ pub struct Observed<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::near::near;
+
+    const STATES: &[&str] = &[
+        "PendingAcceptance",
+        "Pending",
+        "Available",
+        "Deleting",
+        "Deleted",
+        "Rejected",
+        "Failed",
+        "Expired",
+        "Partial",
+    ];
+    const TYPES: &[&str] = &["ipv4", "dualstack", "ipv6"];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_state_is_one_of_ours_or_unknown(text in near(STATES)) {
+            let state = EndpointState::parse(&text);
+            prop_assert_eq!(&EndpointState::parse(state.as_str()), &state);
+            match &state {
+                EndpointState::Unknown(word) => {
+                    prop_assert_eq!(word, &text);
+                    prop_assert!(!state.is_terminal() && !state.is_leaving());
+                }
+                known => prop_assert!(known.as_str().eq_ignore_ascii_case(&text), "{text}"),
+            }
+        }
+
+        #[test]
+        fn any_address_type_is_one_of_ours_or_none(text in near(TYPES)) {
+            let known = TYPES.iter().find(|known| known.eq_ignore_ascii_case(&text)).copied();
+            prop_assert_eq!(IpAddressType::parse(&text).map(IpAddressType::as_str), known);
+        }
+    }
 
     #[test]
     fn states_are_read_in_any_casing() {

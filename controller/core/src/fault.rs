@@ -6,6 +6,8 @@ use crate::calls::Operation;
 
 /// The longest message of AWS's that we repeat, in characters.
 const MAX_MESSAGE: usize = 400;
+/// The longest error code that we repeat, in characters; AWS's own are half as long.
+const MAX_CODE: usize = 128;
 
 /// What an error means for what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,7 +91,7 @@ impl Fault {
         Self {
             kind: classify(code, status),
             operation,
-            code: code.to_owned(),
+            code: truncate(&flatten(code), MAX_CODE),
             message: clean(message),
             retry_after: None,
         }
@@ -199,14 +201,22 @@ pub fn classify(code: &str, status: u16) -> FaultKind {
 /// Cuts what differs from try to try (encoded messages, request ids), so that a repeated error reads the same, and
 /// bounds the length.
 fn clean(message: &str) -> String {
-    let mut text = message;
+    let flat = flatten(message);
+    let mut text = flat.as_str();
     for mark in ["Encoded authorization failure message", "(Service:", "Request ID", "RequestID"] {
         if let Some(at) = text.find(mark) {
             text = &text[..at];
         }
     }
-    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    truncate(&flat, MAX_MESSAGE)
+    truncate(text.trim_end(), MAX_MESSAGE)
+}
+
+/// A text on one line: spaces are made one, and what would act on a terminal instead of being read goes.
+fn flatten(text: &str) -> String {
+    let acts = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.split(|c: char| c.is_whitespace() || acts(c)).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// At most `max` characters of a text, marked with `…` where it was cut.
@@ -215,7 +225,7 @@ pub fn truncate(text: &str, max: usize) -> String {
     if text.chars().count() <= max {
         text.to_owned()
     } else {
-        text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
+        text.chars().take(max.saturating_sub(1)).chain(['…']).take(max).collect()
     }
 }
 
@@ -255,7 +265,53 @@ impl InvalidParameterAbout {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::near::near;
+
+    const MESSAGES: &[&str] = &[
+        "You are not authorized to perform this operation. Encoded authorization failure message: AbCd123",
+        "Rate exceeded (Service: Ssm, Status Code: 400, Request ID: 1-2-3)",
+        "private-dns-enabled cannot be set because there is already a conflicting DNS domain for \
+         ssm.eu-west-1.amazonaws.com in the VPC vpc-1",
+        "The VPC endpoint service s does not support the availability zone of the subnet: subnet-1.",
+        "Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true",
+    ];
+    const CODES: &[&str] =
+        &["RequestLimitExceeded", "InvalidGroup.NotFound", "VpcEndpointLimitExceeded", "InvalidParameter", NO_ANSWER];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_aws_says_becomes_a_short_line(
+            operation in proptest::sample::select(Operation::ALL.to_vec()),
+            code in near(CODES),
+            status in prop_oneof![Just(0), Just(200), Just(400), Just(503), any::<u16>()],
+            message in near(MESSAGES),
+        ) {
+            let fault = Fault::from_answer(operation, &code, status, &message);
+            prop_assert_eq!(fault.kind, classify(&code, status));
+            prop_assert!(fault.message.chars().count() <= MAX_MESSAGE && fault.code.chars().count() <= MAX_CODE);
+            let line = fault.to_string();
+            prop_assert!(line.starts_with(&operation.to_string()), "{line}");
+            prop_assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
+            // Said again by another fault, it stays as it is, or it would change from pass to pass.
+            prop_assert_eq!(clean(&fault.message), fault.message.clone());
+            let _ = InvalidParameterAbout::of(&fault.message);
+        }
+
+        #[test]
+        fn a_cut_text_is_its_own_beginning(text in near(MESSAGES), max in 0_usize..500) {
+            let cut = truncate(&text, max);
+            prop_assert!(cut.chars().count() <= max);
+            match cut.strip_suffix('…') {
+                Some(start) if cut != text => prop_assert!(text.starts_with(start)),
+                _ => prop_assert!(cut == text || max == 0),
+            }
+        }
+    }
 
     #[test]
     fn each_code_has_its_kind() {

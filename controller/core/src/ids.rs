@@ -4,12 +4,23 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault::truncate;
+
+/// The most of a refused text that is repeated, in characters.
+const MAX_REPEATED: usize = 80;
+
 /// Why a text is not the identifier that it should be; the message says what is expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?} is not {expected}")]
 pub struct ParseIdError {
     value: String,
     expected: &'static str,
+}
+
+impl ParseIdError {
+    fn new(value: &str, expected: &'static str) -> Self {
+        Self { value: truncate(value, MAX_REPEATED), expected }
+    }
 }
 
 macro_rules! id {
@@ -101,7 +112,7 @@ impl FromStr for AccountId {
         if value.len() == 12 && value.bytes().all(|b| b.is_ascii_digit()) {
             Ok(Self(value.to_owned()))
         } else {
-            Err(ParseIdError { value: value.to_owned(), expected: "an AWS account id (12 digits)" })
+            Err(ParseIdError::new(value, "an AWS account id (12 digits)"))
         }
     }
 }
@@ -150,7 +161,7 @@ impl FromStr for Region {
         if parts.len() >= 3 && value.len() <= 32 && number && words {
             Ok(Self(value.to_owned()))
         } else {
-            Err(ParseIdError { value: value.to_owned(), expected: "an AWS region such as eu-west-1" })
+            Err(ParseIdError::new(value, "an AWS region such as eu-west-1"))
         }
     }
 }
@@ -183,6 +194,10 @@ impl RoleArn {
     }
 }
 
+fn is_partition(text: &str) -> bool {
+    text.starts_with("aws") && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
 impl fmt::Display for RoleArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -193,15 +208,14 @@ impl FromStr for RoleArn {
     type Err = ParseIdError;
 
     fn from_str(value: &str) -> Result<Self, Self::Err> {
-        let fail = || ParseIdError {
-            value: value.to_owned(),
-            expected: "the ARN of an IAM role (arn:aws:iam::ACCOUNT:role/NAME)",
-        };
+        let fail = || ParseIdError::new(value, "the ARN of an IAM role (arn:aws:iam::ACCOUNT:role/NAME)");
         let parts: Vec<&str> = value.splitn(6, ':').collect();
         match parts.as_slice() {
-            ["arn", partition, "iam", "", account, resource] if partition.starts_with("aws") => {
+            ["arn", partition, "iam", "", account, resource] if is_partition(partition) => {
                 let name = resource.strip_prefix("role/").ok_or_else(fail)?;
-                if name.is_empty() || name.ends_with('/') || name.contains(char::is_whitespace) {
+                // The characters that IAM allows in paths and names.
+                let fits = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-/".contains(c);
+                if name.is_empty() || name.ends_with('/') || !name.chars().all(fits) {
                     return Err(fail());
                 }
                 Ok(Self {
@@ -240,7 +254,10 @@ impl fmt::Debug for Secret {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::near::near;
 
     #[test]
     fn accounts_have_twelve_digits() {
@@ -290,8 +307,67 @@ mod tests {
             "arn:aws:iam::111122223333:role/",
             "arn:aws:iam:eu-west-1:111122223333:role/x",
             "arn:gcp:iam::111122223333:role/x",
+            "arn:aws CN:iam::111122223333:role/x",
+            "arn:aws:iam::111122223333:role/a b",
+            "arn:aws:iam::111122223333:role/a\0b",
+            "arn:aws:iam::111122223333:role/rôle",
         ] {
             assert!(bad.parse::<RoleArn>().is_err(), "{bad:?}");
+        }
+    }
+
+    /// Either the text itself, or a short error that says what was expected.
+    fn is_read_or_refused<T: FromStr<Err = ParseIdError> + fmt::Display>(
+        text: &str,
+        expected: &str,
+    ) -> Result<Option<T>, TestCaseError> {
+        match text.parse::<T>() {
+            Ok(read) => {
+                prop_assert_eq!(&read.to_string(), text);
+                prop_assert!(text.is_ascii() && !text.contains(|c: char| c.is_whitespace() || c.is_control()));
+                Ok(Some(read))
+            }
+            Err(error) => {
+                let message = error.to_string();
+                prop_assert!(message.ends_with(expected), "{message}");
+                // Ten is what the longest escape of a character takes.
+                prop_assert!(message.chars().count() <= 10 * MAX_REPEATED + 80, "{message}");
+                prop_assert!(!message.contains(char::is_control), "{message}");
+                Ok(None)
+            }
+        }
+    }
+
+    const ACCOUNTS: &[&str] = &["111122223333", "000000000000"];
+    const REGIONS: &[&str] = &["eu-west-1", "us-gov-west-1", "us-isob-east-1", "eusc-de-east-1", "mx-central-1"];
+    const ROLES: &[&str] = &[
+        "arn:aws:iam::111122223333:role/ssm-ready",
+        "arn:aws-cn:iam::111122223333:role/platform/ssm-ready",
+        "arn:aws-us-gov:iam::111122223333:role/a/b/c+d=e,f.g@h-i_j",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_account_is_read_or_refused(text in near(ACCOUNTS)) {
+            is_read_or_refused::<AccountId>(&text, "(12 digits)")?;
+        }
+
+        #[test]
+        fn any_region_is_read_or_refused(text in near(REGIONS)) {
+            if let Some(region) = is_read_or_refused::<Region>(&text, "such as eu-west-1")? {
+                prop_assert!(!region.agent_domain().is_empty() && region.as_str().len() <= 32);
+            }
+        }
+
+        #[test]
+        fn any_role_is_read_or_refused(text in near(ROLES)) {
+            if let Some(role) = is_read_or_refused::<RoleArn>(&text, "role/NAME)")? {
+                let start = format!("arn:{}:iam::{}:role/", role.partition(), role.account());
+                prop_assert!(text.starts_with(&start) && text.len() > start.len(), "{text}");
+                prop_assert!(role.account().as_str().parse::<AccountId>().is_ok());
+            }
         }
     }
 

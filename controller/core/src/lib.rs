@@ -11,6 +11,9 @@ pub mod facts;
 pub mod fault;
 pub mod foresee;
 pub mod ids;
+#[cfg(test)]
+#[path = "../../../tests/fuzz/near.rs"]
+mod near;
 pub mod overlay;
 pub mod plan;
 pub mod posture;

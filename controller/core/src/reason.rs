@@ -69,13 +69,14 @@ reasons! {
     Progressing, Progress, "Work is under way.", "Wait; status.plan and the other conditions say what is being done.";
     ProgressingWithRetry, Retry, "The last try failed and another follows by itself.", "Read the condition that is False.";
     Suspended, Nobody, "spec.suspend is true: nothing is read, written or repaired.", "Set spec.suspend to false, or remove it.";
-    DependencyNotReady, Progress, "The AwsAccount that the object names does not exist or is not ready yet.", "Create the AwsAccount, or correct target.accountRef.name.";
+    DependencyNotReady, Progress, "The AwsAccount that the object names does not exist, cannot be read, or is not ready yet.", "Create or correct the AwsAccount, or correct target.accountRef.name.";
     AccountSuspended, Progress, "The AwsAccount is suspended, so nothing is done in the account.", "Set spec.suspend of the AwsAccount to false.";
     AccessNotGranted, Person, "The AwsAccount does not let this namespace or kind use it.", "Have the owner of the AwsAccount add the namespace to spec.access.";
     ModeNotAllowed, Person, "The object's mode goes beyond the maxMode that the AwsAccount grants the namespace.", "Set spec.mode: Observe, or have the owner of the AwsAccount raise maxMode.";
     RegionNotAllowed, Person, "The AwsAccount does not allow the region.", "Add the region to spec.regions.allowed of the AwsAccount, or choose another.";
     DuplicateTarget, Person, "An older object has the same target; one target has one object.", "Delete one of the two.";
     InvalidSpec, Person, "A field of the spec cannot be understood.", "Correct the field that the message names.";
+    StoredObjectUnreadable, Person, "The stored object cannot be read by this version of ssm-ready: another version wrote it, or somebody by hand. What it made stays.", "Correct or remove the field that the message names, or run the version of ssm-ready that wrote it.";
     AssumeRoleDenied, Grace, "AWS refuses the role: it does not exist, does not trust the controller, or wants another external id.", "Check the role's trust policy, the external id and the controller's permission to sts:AssumeRole.";
     AccountMismatch, Person, "The session turned out to be of another account than the one declared.", "Correct spec.accountId or spec.assumeRole.roleArn of the AwsAccount.";
     NoCredentials, Retry, "The controller has no AWS credentials of its own.", "Give its service account an identity (IRSA or EKS Pod Identity), or set the AWS_* variables.";

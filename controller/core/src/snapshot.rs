@@ -268,6 +268,32 @@ pub enum FactValue {
     Interfaces(Vec<NetworkInterface>),
 }
 
+impl FactValue {
+    /// AWS lists in any order; so the same facts have the same one, and what is said of them does not change either.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        match &mut self {
+            Self::Vpcs(all) => {
+                all.sort_by(|a, b| a.id.cmp(&b.id));
+                all.iter_mut().for_each(|vpc| vpc.cidrs.sort_unstable());
+            }
+            Self::Endpoints(all) => all.sort_by(|a, b| a.id.cmp(&b.id)),
+            Self::SecurityGroups(all) => {
+                all.sort_by(|a, b| a.id.cmp(&b.id));
+                all.iter_mut().for_each(|group| group.ingress.sort_unstable());
+            }
+            Self::Instances(all) => all.sort_by(|a, b| a.id.cmp(&b.id)),
+            Self::ManagedNodes(all) => all.sort_by(|a, b| a.id.cmp(&b.id)),
+            Self::Subnets(all) => all.sort_by(|a, b| a.id.cmp(&b.id)),
+            Self::RouteTables(all) => all.sort_by(|a, b| a.id.cmp(&b.id)),
+            Self::Services(all) => all.sort_by(|a, b| (&a.name, a.kind).cmp(&(&b.name, b.kind))),
+            Self::Interfaces(all) => all.sort_by(|a, b| a.id.cmp(&b.id)),
+            Self::Attribute(_) => {}
+        }
+        self
+    }
+}
+
 impl Snapshot {
     /// Notes the outcome of a read that began at `at`. A value of another kind than its key is ignored.
     pub fn note(&mut self, key: &FactKey, outcome: Result<FactValue, Fault>, at: Timestamp) {
@@ -294,7 +320,7 @@ impl Snapshot {
             }
             FactKey::Interfaces(group) => put!(self.interfaces.entry(group.clone()).or_default(), Interfaces),
         }
-        if self.stale.get(key).is_some_and(|marked| *marked <= at) {
+        if self.stale.get(key).is_some_and(|marked| *marked < at) {
             self.stale.remove(key);
         }
     }
@@ -520,6 +546,17 @@ mod tests {
         assert_eq!(snapshot.due(&wanted, INTERVAL, Duration::ZERO, at(1)), wanted, "asked for");
         let entry = &snapshot.interfaces[&SecurityGroupId::from("sg-1")];
         assert!(entry.reading(AgeClass::OnDemand.limit(INTERVAL), at(99_999)).known().is_some());
+    }
+
+    #[test]
+    fn the_order_of_a_list_makes_no_difference() {
+        let note = |ids: [&str; 3]| {
+            let mut snapshot = Snapshot::default();
+            let all = ids.map(|id| crate::testing::endpoint(id, "ssm")).to_vec();
+            snapshot.note(&FactKey::Endpoints, Ok(FactValue::Endpoints(all).in_order()), at(0));
+            snapshot.endpoints
+        };
+        assert_eq!(note(["vpce-1", "vpce-2", "vpce-3"]), note(["vpce-3", "vpce-1", "vpce-2"]));
     }
 
     #[test]

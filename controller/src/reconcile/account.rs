@@ -1,21 +1,21 @@
 //! `AwsAccount`: who we are in the account, what we may do there, and who uses it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use kube::{Api, ResourceExt};
+use kube::{Api, ResourceExt, api::ListParams};
 use ssm_ready_core::{
     calls::{Operation, Purpose},
-    fault::Fault,
+    fault::{Fault, truncate},
     posture::Mode,
     reason::{Reason, Waits},
     report::{Condition, Status, explain},
 };
 use ssm_ready_crds::{AwsAccount, AwsAccountStatus, IN_USE_FINALIZER, REQUESTED_AT, VpcPosture, condition};
 
-use super::Next;
+use super::{Next, unreadable};
 use crate::{
     admit::older_rival,
-    context::{Context, Key, now},
+    context::{Context, Key},
     kube_io::{event, set_finalizer, write_status},
     spec::{self, Roles},
     status,
@@ -28,6 +28,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1800);
 const PREFLIGHT_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How many users a message names.
 const SAMPLE: usize = 5;
+/// The longest ARN that status holds, in characters.
+const MAX_ARN: usize = 2048;
+/// The longest name of an IAM action that status holds, in characters.
+const MAX_ACTION: usize = 128;
 
 pub(super) async fn reconcile(ctx: &Context, key: &Key, name: &str) -> kube::Result<Next> {
     let Some(found) = ctx.stores.accounts.find(|guard| guard.name_any() == name) else {
@@ -36,13 +40,10 @@ pub(super) async fn reconcile(ctx: &Context, key: &Key, name: &str) -> kube::Res
     };
     let object = match &found.0 {
         Ok(object) => object.clone(),
-        Err(invalid) => {
-            tracing::error!(error = %invalid.error, "the stored object cannot be read; it was written by another version, or by hand");
-            return Ok(Next::Await);
-        }
+        Err(_) => return unreadable::say(ctx, key, &found).await,
     };
     let api: Api<AwsAccount> = Api::all(ctx.client.clone());
-    let users = ctx.stores.vpcs_where(|v| v.spec.target.account_ref.name == name);
+    let users = users(ctx, name).await?;
     if object.metadata.deletion_timestamp.is_some() && users.is_empty() {
         set_finalizer(ctx, &api, &object, KIND, IN_USE_FINALIZER, false).await?;
         ctx.forget(key);
@@ -63,7 +64,7 @@ pub(super) async fn reconcile(ctx: &Context, key: &Key, name: &str) -> kube::Res
     } else {
         Vec::new()
     };
-    after.conditions = status::merge_conditions(&before.conditions, &conditions, &keep, generation, now());
+    after.conditions = status::merge_conditions(&before.conditions, &conditions, &keep, generation, ctx.now());
     let hash = status::spec_hash(&object.spec);
     if settled || (object.spec.suspend && before.observed_spec_hash.as_deref() == Some(&hash)) {
         after.observed_generation = generation;
@@ -81,6 +82,26 @@ pub(super) async fn reconcile(ctx: &Context, key: &Key, name: &str) -> kube::Res
     Ok(next)
 }
 
+/// Whoever names the account, as namespace/name. Of those that cannot be read the API server knows whom they name; they
+/// may have made something in the account.
+async fn users(ctx: &Context, name: &str) -> kube::Result<BTreeSet<String>> {
+    let readable = ctx.stores.vpcs_where(|v| v.spec.target.account_ref.name == name);
+    let mut users: BTreeSet<String> =
+        readable.iter().map(|u| format!("{}/{}", u.namespace().unwrap_or_default(), u.name_any())).collect();
+    let broken = ctx.stores.unreadable_vpcs();
+    let namespaces: BTreeSet<&String> = broken.iter().map(|(namespace, _)| namespace).collect();
+    let naming = ListParams::default().fields(&format!("spec.target.accountRef.name={name}"));
+    for namespace in namespaces {
+        let api: Api<VpcPosture> = Api::namespaced(ctx.client.clone(), namespace);
+        for found in api.list_metadata(&naming).await? {
+            if broken.contains(&(namespace.clone(), found.name_any())) {
+                users.insert(format!("{namespace}/{}", found.name_any()));
+            }
+        }
+    }
+    Ok(users)
+}
+
 async fn tell(ctx: &Context, object: &AwsAccount, before: &AwsAccountStatus, after: &AwsAccountStatus) {
     let ready = |s: &AwsAccountStatus| s.conditions.iter().find(|c| c.type_ == condition::READY).cloned();
     let Some(now) = ready(after) else { return };
@@ -95,15 +116,11 @@ async fn judge(
     ctx: &Context,
     key: &Key,
     object: &AwsAccount,
-    users: &[VpcPosture],
+    users: &BTreeSet<String>,
     after: &mut AwsAccountStatus,
 ) -> (Vec<Condition>, bool, Next) {
     if object.metadata.deletion_timestamp.is_some() {
-        let sample: Vec<String> = users
-            .iter()
-            .take(SAMPLE)
-            .map(|u| format!("{}/{}", u.namespace().unwrap_or_default(), u.name_any()))
-            .collect();
+        let sample: Vec<&str> = users.iter().take(SAMPLE).map(String::as_str).collect();
         let more = if users.len() > SAMPLE { ", …" } else { "" };
         let message = format!("still used by {} objects: VpcPosture {}{more}", users.len(), sample.join(", "));
         return not_ready(Reason::AccountInUse, &message, Duration::ZERO, None);
@@ -146,9 +163,10 @@ async fn judge(
         }
     };
     ctx.denied_for(key, false);
-    let message = format!("acts as {}", write.arn);
-    after.observe_principal_arn = (roles.read != roles.write).then_some(read.arn);
-    after.principal_arn = Some(write.arn);
+    let [write, read] = [write.arn, read.arn].map(|arn| truncate(&arn, MAX_ARN));
+    let message = format!("acts as {write}");
+    after.observe_principal_arn = (roles.read != roles.write).then_some(read);
+    after.principal_arn = Some(write);
     let ready = Condition { kind: condition::READY, status: Status::True, reason: Reason::Succeeded, message };
     let permissions = preflight(ctx, key, object, &roles, &region).await;
     let (permissions, missing) = permissions_condition(permissions);
@@ -186,7 +204,8 @@ async fn preflight(
     let known = ctx.local(key, |local| match &local.permissions {
         Some((at, outcome))
             if local.asked_for == asked
-                && Duration::try_from(now().duration_since(*at)).unwrap_or_default() < PREFLIGHT_EVERY =>
+                && Duration::try_from(ctx.outside.steady().duration_since(*at)).unwrap_or_default()
+                    < PREFLIGHT_EVERY =>
         {
             Some(outcome.clone())
         }
@@ -202,7 +221,7 @@ async fn preflight(
                 .collect();
             let outcome = ctx.cloud.permissions(&roles.write, region, &actions).await;
             ctx.local(key, |local| {
-                local.permissions = Some((now(), outcome.clone()));
+                local.permissions = Some((ctx.outside.steady(), outcome.clone()));
                 local.asked_for = asked;
             });
             outcome
@@ -218,7 +237,8 @@ fn permissions_condition(missing: Result<Vec<String>, Fault>) -> (Condition, Vec
             let message = "IAM allows the role every action that may be needed".to_owned();
             (Condition { kind, status: Status::True, reason: Reason::Succeeded, message }, missing)
         }
-        Ok(mut missing) => {
+        Ok(missing) => {
+            let mut missing: Vec<String> = missing.iter().map(|action| truncate(action, MAX_ACTION)).collect();
             missing.sort_unstable();
             missing.dedup();
             missing.truncate(64);

@@ -1,6 +1,7 @@
 //! One object, one pass.
 
 mod account;
+mod unreadable;
 mod vpc;
 
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use ssm_ready_core::reason::Waits;
 
 use crate::{
-    context::{Context, Key, jitter},
+    context::{Context, Key},
     metrics::ReconcileResult,
     queue::{Lease, Priority},
 };
@@ -77,10 +78,10 @@ fn requeue(ctx: &Context, key: &Key, next: Next) {
         Next::After(wait) => {
             ctx.backoff().succeeded(key);
             // Spread, so that those who wait for the same thing do not come back all at once.
-            ctx.queue.add_after(key.clone(), wait.mul_f64(1.0 + 0.2 * jitter()), Priority::Resync);
+            ctx.queue.add_after(key.clone(), wait.mul_f64(1.0 + 0.2 * ctx.outside.jitter()), Priority::Resync);
         }
         Next::Backoff => {
-            let wait = ctx.backoff().failed(key, jitter());
+            let wait = ctx.backoff().failed(key, ctx.outside.jitter());
             ctx.queue.add_after(key.clone(), wait, Priority::Resync);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kube::{Api, ResourceExt};
 use ssm_ready_core::{
     deletion::{Departure, Farewell, Stage, farewell},
-    evaluate::{Verdict, View, evaluate},
+    evaluate::{CREATING, Verdict, View, evaluate},
     facts::{Scope, VpcAttribute},
     fault::{FaultKind, HELD_BACK},
     foresee::foresee,
@@ -18,11 +18,11 @@ use ssm_ready_core::{
 };
 use ssm_ready_crds::{self as crds, ABANDON, FINALIZER, REQUESTED_AT, VpcPosture, VpcPostureStatus, condition};
 
-use super::Next;
+use super::{Next, unreadable};
 use crate::{
-    admit::{Refusal, admit, older_rival},
+    admit::{Refusal, admit, older_rival, unreadable_account},
     apply::{MISMATCH, apply},
-    context::{Context, Key, now},
+    context::{Context, Key},
     kube_io::{event, set_finalizer, write_status},
     place::{Interest, Look, Place},
     spec::{self, VPC_POSTURE},
@@ -38,10 +38,7 @@ pub(super) async fn reconcile(ctx: &Context, key: &Key, namespace: &str, name: &
     };
     let object = match &found.0 {
         Ok(object) => object.clone(),
-        Err(invalid) => {
-            tracing::error!(error = %invalid.error, "the stored object cannot be read; it was written by another version, or by hand");
-            return Ok(Next::Await);
-        }
+        Err(_) => return unreadable::posture(ctx, key, &found).await,
     };
     let pass = Pass {
         ctx,
@@ -129,7 +126,11 @@ impl Pass<'_> {
     fn grounds(&self) -> Result<Grounds, Refusal> {
         let spec = &self.object.spec;
         let stores = &self.ctx.stores;
-        let account = stores.account(&spec.target.account_ref.name);
+        let name = &spec.target.account_ref.name;
+        let account = stores.account(name);
+        if account.is_none() && stores.has_unreadable_account(name) {
+            return Err(unreadable_account(name));
+        }
         let namespace = self.object.namespace().unwrap_or_default();
         admit(&self.object, account.as_ref(), &stores.labels(&namespace))?;
         let account = account.ok_or_else(|| Refusal::new(Reason::DependencyNotReady, "no AwsAccount"))?;
@@ -208,14 +209,14 @@ impl Pass<'_> {
         }
         let memory = status::memory(&self.before);
         let posture = &grounds.posture;
-        let view = View::of(&look.snapshot, &look.overlay, &posture.vpc, look.interval, now());
+        let view = View::of(&look.snapshot, &look.overlay, &posture.vpc, look.interval, self.ctx.outside.steady());
         let verdict = evaluate(posture, &view, &memory);
         let enforce = posture.mode == Mode::Enforce;
         // Enforce goes step by step, by what it reads back; Observe shows the whole way.
         let plan = if enforce {
             plan(verdict.actions.clone())
         } else {
-            foresee(posture, &look.snapshot, &look.overlay, &memory, look.interval, now())
+            foresee(posture, &look.snapshot, &look.overlay, &memory, look.interval, self.ctx.outside.steady())
         };
         let applied = if enforce && !plan.actions.is_empty() && view.fit_to_write() {
             // Before the first write, so that nothing is made that nobody would clean up.
@@ -240,7 +241,13 @@ impl Pass<'_> {
         let posture = &grounds.posture;
         let interest = Interest { vpc: posture.vpc.clone(), interval: posture.interval, interfaces };
         let place_key = (grounds.account.name_any(), posture.region.to_string());
-        self.ctx.places.follow(self.key, &place_key, &grounds.read, interest)
+        let place = self.ctx.places.follow(self.key, &place_key, &grounds.read, interest);
+        if !self.ctx.local(self.key, |local| std::mem::replace(&mut local.took_over, true)) {
+            for recent in status::recent(&self.before, &posture.vpc, &posture.owner.tag(), self.ctx.outside.steady()) {
+                place.remember(recent);
+            }
+        }
+        place
     }
 
     /// An edit or a request looks at facts of its own time, once.
@@ -302,7 +309,8 @@ impl Pass<'_> {
             .cloned()
             .collect();
         status.plan = status::plan(&Plan { actions: pending });
-        let news = status::update_drift(&mut status, &self.before, &report.differences, self.generation, now());
+        let news =
+            status::update_drift(&mut status, &self.before, &report.differences, self.generation, self.ctx.now());
         self.put_conditions(&mut status, &report);
         if report.settled {
             status.observed_spec_hash = Some(status::spec_hash(&self.object.spec));
@@ -329,7 +337,7 @@ impl Pass<'_> {
 
     fn put_conditions(&self, status: &mut VpcPostureStatus, report: &Report) {
         status.conditions =
-            status::merge_conditions(&self.before.conditions, &report.conditions, &[], self.generation, now());
+            status::merge_conditions(&self.before.conditions, &report.conditions, &[], self.generation, self.ctx.now());
         if report.settled {
             status.observed_generation = self.generation;
         }
@@ -367,7 +375,7 @@ impl Pass<'_> {
         let keep: Vec<&str> =
             self.before.conditions.iter().map(|c| c.type_.as_str()).filter(|t| *t != condition::SUSPENDED).collect();
         status.conditions =
-            status::merge_conditions(&self.before.conditions, &[condition], &keep, self.generation, now());
+            status::merge_conditions(&self.before.conditions, &[condition], &keep, self.generation, self.ctx.now());
         // Only suspend changed: what was said of the spec still stands.
         if self.before.observed_spec_hash.as_deref() == Some(&status::spec_hash(&self.object.spec)) {
             status.observed_generation = self.generation;
@@ -419,16 +427,25 @@ impl Pass<'_> {
             let message = format!("{message}; to let go of what was made, annotate the object with {ABANDON}=true");
             return self.hold(&message).await;
         }
-        let now = now();
-        let view = View::of(&look.snapshot, &look.overlay, &posture.vpc, look.interval, now);
+        let steady = self.ctx.outside.steady();
+        let view = View::of(&look.snapshot, &look.overlay, &posture.vpc, look.interval, steady);
         let interfaces = memory.group.as_ref().and_then(|g| look.snapshot.interfaces.get(g));
-        let interfaces = interfaces.map_or(Reading::Unknown(None), |e| e.reading(std::time::Duration::ZERO, now));
+        let interfaces = interfaces.map_or(Reading::Unknown(None), |e| e.reading(std::time::Duration::ZERO, steady));
+        // By the clock that the API server and status go by.
+        let now = self.ctx.now();
         let began = self.object.metadata.deletion_timestamp.as_ref().map_or(now, |t| t.0);
         let settled = self.before.endpoints.iter().all(|e| e.state.as_deref() == Some("Available"))
             && self.before.deletion.is_none()
             && status::is_true(&self.before.conditions, condition::READY);
         let next = farewell(posture, &view, &memory, &interfaces, Departure { began, settled, now });
-        if next.stage == Stage::Gone {
+        let gone = next.stage == Stage::Gone;
+        if gone && !self.ctx.local(self.key, |local| std::mem::replace(&mut local.nothing_left, true)) {
+            // A list may be older than what it lacks: only lists that are read now can say that nothing is left.
+            place.need(self.key, [FactKey::Endpoints, FactKey::SecurityGroups]);
+            return Ok(Next::Await);
+        }
+        self.ctx.local(self.key, |local| local.nothing_left = gone);
+        if gone {
             set_finalizer(self.ctx, &self.api, &self.object, VPC_POSTURE, FINALIZER, false).await?;
             tracing::info!("nothing is left in AWS; the object goes");
             self.ctx.forget(self.key);
@@ -446,13 +463,10 @@ impl Pass<'_> {
             let note = format!("kept by endpoints.deletionPolicy, no longer managed: {}", kept.join(", "));
             event(self.ctx, &self.object, VPC_POSTURE, false, Reason::LeftBehind, &note).await;
         }
-        if !next.watch.is_empty() {
-            place.need(self.key, next.watch.iter().cloned());
-        }
-        self.say_deleting(&next, &applied).await
+        self.say_deleting(&place, &next, &applied).await
     }
 
-    async fn say_deleting(&self, next: &Farewell, applied: &[Applied]) -> kube::Result<Next> {
+    async fn say_deleting(&self, place: &Place, next: &Farewell, applied: &[Applied]) -> kube::Result<Next> {
         let failed = applied.iter().find_map(|a| match &a.tried {
             Tried::Failed(fault) => Some(explain(fault, None)),
             Tried::Done(Written::NotDeleted(left)) => left.first().map(|(id, fault)| {
@@ -481,6 +495,9 @@ impl Pass<'_> {
         });
         status.last_handled_requested_at = self.requested_at();
         self.write(status).await?;
+        if report.waits == Waits::Progress && !next.watch.is_empty() {
+            place.need(self.key, next.watch.iter().cloned());
+        }
         Ok(Next::of(report.waits, next.retry_after.filter(|_| report.waits == Waits::Progress)))
     }
 
@@ -543,13 +560,17 @@ fn note_applied(status: &mut VpcPostureStatus, applied: &[Applied]) {
         let endpoint = status.endpoints.iter_mut().find(|e| Some(e.service.as_str()) == service);
         match (&done.tried, endpoint) {
             (Tried::Done(Written::Endpoint(id)), Some(endpoint)) => {
-                endpoint.endpoint_id = Some(id.to_string());
-                endpoint.state = Some("Creating".to_owned());
+                endpoint.endpoint_id = status::id(id);
+                endpoint.state = Some(CREATING.to_owned());
+                // Also where the one before it was somebody else's.
+                endpoint.ownership = crds::Ownership::Managed;
             }
-            (Tried::Failed(fault), Some(endpoint)) if fault.code == MISMATCH => endpoint.attempts += 1,
+            (Tried::Failed(fault), Some(endpoint)) if fault.code == MISMATCH => {
+                endpoint.attempts = endpoint.attempts.saturating_add(1);
+            }
             (Tried::Done(Written::Group(id)), _) => {
                 let group = status.security_group.get_or_insert_with(Default::default);
-                group.id = Some(id.to_string());
+                group.id = status::id(id);
                 group.ownership = Some(crds::Ownership::Managed);
             }
             (Tried::Done(Written::Done), _) => {

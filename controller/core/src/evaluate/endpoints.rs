@@ -1,9 +1,12 @@
 //! The interface endpoints: there, ours or good, in service, and as declared.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
-    Case, EndpointMemory, Facet, Outcome, Ownership, SeenEndpoint, Verdict,
+    Case, EndpointMemory, Facet, Outcome, Ownership, SeenEndpoint, Verdict, absent,
     dns::DnsState,
     group::{Admission, GroupState, admission},
     join, judge_lost,
@@ -12,7 +15,7 @@ use super::{
     was,
 };
 use crate::{
-    facts::{Endpoint, EndpointState, EndpointType, IpAddressType, ManagedNode, Service},
+    facts::{Endpoint, EndpointState, EndpointType, IpAddressType, ManagedNode, Service, Subnet},
     ids::SubnetId,
     posture::{
         Adoption, CLUSTER_TAG, DeletionPolicy, DnsWish, Ec2Messages, OWNER_TAG, S3Wish, ServiceName, SubnetWish,
@@ -92,9 +95,21 @@ fn old_agent(case: Case<'_>) -> Option<&ManagedNode> {
         .find(|node| instances.contains(&node.id) && node.agent_version.as_deref().is_some_and(needs_ec2messages))
 }
 
+/// Whether a version is older for sure: numbers that are missing count as 0, and from a part that is no number on
+/// nothing is known.
 fn needs_ec2messages(version: &str) -> bool {
-    let numbers: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
-    !numbers.is_empty() && numbers.as_slice() < NO_EC2MESSAGES_SINCE.as_slice()
+    if version.is_empty() {
+        return false;
+    }
+    let mut parts = version.split('.');
+    for since in NO_EC2MESSAGES_SINCE {
+        let Ok(number) = parts.next().map_or(Ok(0), str::parse::<u32>) else { return false };
+        match number.cmp(&since) {
+            Ordering::Equal => {}
+            order => return order == Ordering::Less,
+        }
+    }
+    false
 }
 
 /// One service of one VPC.
@@ -204,7 +219,7 @@ impl<'a> One<'a> {
             service_name: endpoint.map(|e| e.service_name.clone()).or_else(|| self.offer().map(|o| o.name.clone())),
             kind: EndpointType::Interface,
             id: endpoint.map(|e| e.id.clone()).or(memory.id),
-            state: endpoint.map_or("Missing", |e| e.state.as_str()).to_owned(),
+            state: endpoint.map_or_else(|| absent(self.case, self.offer()), |e| e.state.as_str()).to_owned(),
             ownership,
             subnets: chosen,
             zones,
@@ -216,7 +231,8 @@ impl<'a> One<'a> {
 
     fn zones_of(&self, endpoint: &Endpoint) -> BTreeSet<String> {
         let subnets = self.case.view.subnets.known().map_or(&[][..], Vec::as_slice);
-        subnets.iter().filter(|s| endpoint.subnets.contains(&s.id)).map(|s| s.zone.clone()).collect()
+        let id = |s: &Subnet| if s.zone_id.is_empty() { s.zone.clone() } else { s.zone_id.clone() };
+        subnets.iter().filter(|s| endpoint.subnets.contains(&s.id)).map(id).collect()
     }
 
     fn offer(&self) -> Option<&'a Service> {
@@ -858,7 +874,92 @@ fn is_full_access(policy: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::*;
+    use crate::near::near;
+
+    const VERSIONS: &[&str] = &["3.3.39.0", "3.3.40.0", "2.3.68.0", "3.3.131.0", "4.0.0.0"];
+    const POLICIES: &[&str] = &[
+        FULL_ACCESS_POLICY,
+        r#"{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":["*"],"Resource":"*"}]}"#,
+        r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"ssm:*","Resource":"*"}}"#,
+    ];
+
+    /// Any JSON, of the words that policies are made of.
+    fn policies() -> impl Strategy<Value = Value> {
+        let word = proptest::sample::select(vec!["*", "Allow", "Deny", "AWS", "ssm:*", "Statement", ""]);
+        let leaf = prop_oneof![
+            4 => word.prop_map(Value::from),
+            1 => any::<i64>().prop_map(Value::from),
+            1 => any::<bool>().prop_map(Value::from),
+            1 => Just(Value::Null),
+        ];
+        leaf.prop_recursive(5, 40, 6, |inner| {
+            let key = proptest::sample::select(vec![
+                "Statement",
+                "Effect",
+                "Action",
+                "Principal",
+                "Resource",
+                "Condition",
+                "AWS",
+                "NotAction",
+            ]);
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                proptest::collection::vec((key, inner), 0..6)
+                    .prop_map(|pairs| pairs
+                        .into_iter()
+                        .map(|(k, v)| (k.to_owned(), v))
+                        .collect::<serde_json::Map<_, _>>())
+                    .prop_map(Value::from),
+            ]
+        })
+    }
+
+    /// What full access comes to: an Allow of everything to everybody with no condition, and no Deny.
+    fn admits_everything(document: &Value) -> bool {
+        let statements =
+            document["Statement"].as_array().cloned().unwrap_or_else(|| vec![document["Statement"].clone()]);
+        let is_star = |v: &Value| v == "*" || v == &serde_json::json!(["*"]) || v == &serde_json::json!({"AWS": "*"});
+        statements.iter().all(|s| s["Effect"] != "Deny")
+            && statements.iter().any(|s| {
+                (s["Effect"] == "Allow" || s["Effect"] == serde_json::json!(["Allow"]))
+                    && ["Action", "Principal", "Resource"].iter().all(|key| is_star(&s[*key]))
+                    && s.get("Condition").is_none()
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_version_is_judged_and_only_an_older_one_is_old(text in near(VERSIONS)) {
+            let parts: Vec<Option<u128>> = text.split('.').map(|part| part.parse().ok()).collect();
+            let numbers: Vec<u128> = parts.iter().copied().map_while(|part| part).chain([0; 3]).take(3).collect();
+            if needs_ec2messages(&text) {
+                prop_assert!(numbers < NO_EC2MESSAGES_SINCE.map(u128::from).to_vec(), "{text}");
+            } else if parts.iter().all(Option::is_some) {
+                prop_assert!(numbers >= NO_EC2MESSAGES_SINCE.map(u128::from).to_vec(), "{text}");
+            }
+        }
+
+        #[test]
+        fn any_text_is_judged_as_a_policy_and_only_full_access_is_full(text in near(POLICIES)) {
+            if is_full_access(&text) {
+                prop_assert!(admits_everything(&serde_json::from_str(&text).unwrap()), "{text}");
+            }
+        }
+
+        #[test]
+        fn any_document_is_judged_as_a_policy_and_only_full_access_is_full(document in policies()) {
+            prop_assert!(!is_full_access(&document.to_string()) || admits_everything(&document), "{document}");
+            let wrapped = serde_json::json!({ "Statement": [document, { "Effect": "Deny" }] });
+            prop_assert!(!is_full_access(&wrapped.to_string()));
+        }
+    }
 
     #[test]
     fn old_agents_are_told_by_number() {
@@ -869,8 +970,14 @@ mod tests {
             ("3.10.0.0", false),
             ("2.3.68.0", true),
             ("4.0.0.0", false),
+            ("3.3", true),
+            ("3.3.40", false),
+            ("4", false),
             ("", false),
             ("unknown", false),
+            ("3.3.x", false),
+            ("3.2.x", true),
+            ("3.3.4294967296.0", false),
         ] {
             assert_eq!(needs_ec2messages(version), old, "{version:?}");
         }

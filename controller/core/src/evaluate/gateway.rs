@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Case, Facet, Outcome, Ownership, SeenEndpoint, Verdict, join, judge_lost,
+    Case, Facet, MISSING, Outcome, Ownership, SeenEndpoint, Verdict, absent, join, judge_lost,
     offer::{endpoints_for, find},
     was,
 };
@@ -116,7 +116,7 @@ fn seen(
         service_name: endpoint.map(|e| e.service_name.clone()),
         kind: EndpointType::Gateway,
         id: endpoint.map(|e| e.id.clone()).or(memory.id),
-        state: endpoint.map_or("Missing", |e| e.state.as_str()).to_owned(),
+        state: endpoint.map_or(MISSING, |e| e.state.as_str()).to_owned(),
         ownership,
         subnets: BTreeSet::new(),
         zones: BTreeSet::new(),
@@ -340,6 +340,7 @@ fn create(case: Case<'_>, need: BTreeSet<RouteTableId>, chosen: BTreeSet<RouteTa
     };
     if let Some(seen) = verdict.seen.endpoints.last_mut() {
         seen.service_name = Some(offer.name.clone());
+        seen.state = absent(case, Some(offer)).to_owned();
     }
     if case.view.overlay.has_endpoint(&case.vpc.id, &offer.name, &case.posture.owner.tag()) {
         verdict.fail(Facet::Routes, Reason::EndpointPending, "the endpoint for s3 has been made and is not listed yet");

@@ -148,13 +148,13 @@ pub struct SeenEndpoint {
     pub kind: EndpointType,
     /// The endpoint; the last one known where there is none now.
     pub id: Option<EndpointId>,
-    /// Its state in AWS's words; `Missing` where there is none.
+    /// Its state in AWS's words; [`MISSING`] where there is none, [`CREATING`] where it is not listed yet.
     pub state: String,
     /// Whose it is.
     pub ownership: Ownership,
     /// The subnets chosen for it: they stay chosen.
     pub subnets: BTreeSet<SubnetId>,
-    /// The zones in which it is.
+    /// The zones in which it is: by their ids, which are the same for every account.
     pub zones: BTreeSet<String>,
     /// The route tables chosen for it: they stay chosen.
     pub route_tables: BTreeSet<RouteTableId>,
@@ -372,6 +372,18 @@ fn judge_lost(case: Case<'_>, facet: Facet, service: ServiceName, foreign: &[&En
             )
             .differs(format!("endpoints.{service}.tags"), "our ownership tags", "removed");
     }
+}
+
+/// The state of an endpoint that has been made and is not listed.
+pub const CREATING: &str = "Creating";
+/// The state of an endpoint that is not there.
+pub const MISSING: &str = "Missing";
+
+/// The state of an endpoint that is not listed.
+fn absent(case: Case<'_>, offer: Option<&Service>) -> &'static str {
+    let made =
+        offer.is_some_and(|offer| case.view.overlay.has_endpoint(&case.vpc.id, &offer.name, &case.posture.owner.tag()));
+    if made { CREATING } else { MISSING }
 }
 
 /// Whose the last endpoint known for a service was; ours where there was none, since the next one will be.

@@ -228,6 +228,8 @@ mod tests {
         ] {
             assert_eq!(pick(&SubnetWish::Ids(set(&ids)), &[], &[], &all), Err(reason), "{ids:?}");
         }
+        let last = [subnet("subnet-a1", "a", 1)];
+        assert_eq!(pick(&SubnetWish::Ids(set(&["subnet-a1"])), &[], &[], &last), Ok(set(&["subnet-a1"])), "the last");
     }
 
     #[test]

@@ -2281,3 +2281,321 @@ fn what_lost_our_tags_is_told_as_long_as_it_lasts() {
         assert_eq!(checks(&world.judge()), [""; 0], "{id}: restored");
     }
 }
+
+fn seen(verdict: &Verdict, service: crate::posture::ServiceName) -> &SeenEndpoint {
+    verdict.seen.endpoints.iter().find(|e| e.service == service).unwrap()
+}
+
+#[test]
+fn what_is_seen_is_what_was_read() {
+    use crate::posture::ServiceName::{S3, Ssm};
+    let mut world = World::converged();
+    world.subnets(|all| all[1].zone_id = String::new());
+    world.endpoint("vpce-ssm", |e| {
+        e.private_dns = false;
+        e.state = EndpointState::Unknown("mending".into());
+    });
+    let verdict = world.judge();
+    let ssm = seen(&verdict, Ssm);
+    assert_eq!((ssm.private_dns, ssm.state.as_str(), ssm.kind), (false, "mending", EndpointType::Interface));
+    assert_eq!(ssm.service_name.as_deref(), Some("com.amazonaws.eu-west-1.ssm"));
+    // The zone's id where it has one: its name means another zone in another account.
+    assert_eq!(ssm.zones, ["euw1-a", "eu-west-1b"].map(String::from).into());
+    assert_eq!(seen(&verdict, S3).kind, EndpointType::Gateway);
+    world.endpoints(Vec::clear);
+    let verdict = world.judge();
+    let ssm = seen(&verdict, Ssm);
+    assert_eq!((ssm.private_dns, ssm.state.as_str(), ssm.zones.len()), (false, "Missing", 0));
+    assert_eq!(ssm.id, Some("vpce-ssm".into()), "the last one known");
+}
+
+#[test]
+fn a_facet_that_holds_is_said_once() {
+    let said = |verdict: &Verdict, facet| -> Vec<String> {
+        verdict.checks.iter().filter(|c| c.facet == facet).map(|c| format!("{:?} {}", c.outcome, c.message)).collect()
+    };
+    let mut world = World::converged();
+    let verdict = world.judge();
+    assert_eq!(said(&verdict, Facet::Endpoints), ["Pass available with private DNS: ssm, ssmmessages"]);
+    assert_eq!(said(&verdict, Facet::Policy), ["Pass full access"]);
+    assert_eq!(said(&verdict, Facet::Dns), ["Pass enableDnsSupport and enableDnsHostnames are on"]);
+    world.endpoint("vpce-ssm", |e| e.policy = Some("{}".into()));
+    let policy = said(&world.judge(), Facet::Policy);
+    assert!(policy.len() == 1 && policy[0].starts_with("Fail"), "{policy:?}");
+}
+
+#[test]
+fn somebody_elses_ec2messages_asks_for_none_of_ours() {
+    check(
+        "without an old agent",
+        World::converged(),
+        |w| {
+            w.online("i-1");
+            w.endpoints(|all| {
+                all.push(Endpoint { private_dns: false, ..foreign("vpce-theirs", "ec2messages") });
+            });
+        },
+        &[],
+        &[],
+        &[],
+    );
+    check(
+        "ours by its tags, but managed by AWS",
+        World::converged(),
+        |w| {
+            w.endpoints(|all| {
+                all.push(Endpoint {
+                    requester_managed: true,
+                    private_dns: false,
+                    ..endpoint("vpce-aws", "ec2messages")
+                });
+            });
+        },
+        &[],
+        &[],
+        &[],
+    );
+}
+
+#[test]
+fn the_one_in_service_is_looked_at_first() {
+    let mut world = World::converged();
+    // Another of ours, with a smaller id, that is still being made: its name is that of the one in service.
+    world.endpoints(|all| {
+        all.insert(0, Endpoint { state: EndpointState::Pending, private_dns: false, ..endpoint("vpce-1st", "ssm") });
+    });
+    assert_eq!(seen(&world.judge(), crate::posture::ServiceName::Ssm).id, Some("vpce-ssm".into()));
+
+    check(
+        "ours in service waits for ours that holds the name",
+        World::converged(),
+        |w| {
+            w.endpoint("vpce-ssm", |e| e.private_dns = false);
+            w.endpoints(|all| {
+                all.push(Endpoint { state: EndpointState::Pending, ..endpoint("vpce-2nd", "ssm") });
+            });
+        },
+        &["Endpoints Fail EndpointPending"],
+        &[],
+        &["endpoints.ssm.privateDns"],
+    );
+
+    let mut world = with_foreign_ssm();
+    world.endpoints(|all| {
+        all.insert(0, Endpoint { state: EndpointState::Pending, ..foreign("vpce-1st", "ssm") });
+    });
+    assert_eq!(checks(&world.judge()), [""; 0], "of theirs too");
+}
+
+#[test]
+fn taking_over_takes_what_was_ours_and_nothing_else_that_is_in_nobodys_way() {
+    let lost = |edit: fn(&mut Endpoint)| {
+        let mut world = World::converged();
+        world.posture.adoption = Adoption::TakeOver;
+        world.endpoint("vpce-ssm", |e| {
+            e.tags.clear();
+            e.private_dns = false;
+            edit(e);
+        });
+        let verdict = world.judge();
+        assert_allowed(&world, &verdict);
+        calls(&verdict)
+    };
+    assert!(lost(|_| {}).iter().any(|call| call.starts_with("tag vpce-ssm")), "{:?}", lost(|_| {}));
+    for (what, calls) in [
+        ("never ours", lost(|e| e.id = "vpce-theirs".into())),
+        ("managed by AWS", lost(|e| e.requester_managed = true)),
+        ("going", lost(|e| e.state = EndpointState::Deleting)),
+        ("failed", lost(|e| e.state = EndpointState::Failed)),
+    ] {
+        assert!(!calls.iter().any(|call| call.starts_with("tag vpce-")), "{what}: {calls:?}");
+        assert!(
+            calls.iter().any(|call| call.starts_with("create interface endpoint com.amazonaws.eu-west-1.ssm ")),
+            "{what}: {calls:?}"
+        );
+    }
+}
+
+#[test]
+fn s3_alone_says_whom_its_private_name_is_for() {
+    let mut world = World::with_group();
+    world.posture.s3 = S3Wish::Interface;
+    let told: Vec<(String, Option<bool>)> = world
+        .judge()
+        .actions
+        .iter()
+        .filter_map(|a| match &a.write {
+            Write::CreateEndpoint(new) => Some((new.service_name.clone(), new.inbound_resolver_only)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.len(), 3);
+    for (name, only) in told {
+        assert_eq!(only, name.ends_with(".s3").then_some(false), "{name}");
+    }
+}
+
+#[test]
+fn the_old_way_to_s3_stays_until_the_new_one_is_in_service() {
+    for (state, private_dns, goes) in [
+        (EndpointState::Pending, true, false),
+        (EndpointState::Available, false, false),
+        (EndpointState::Available, true, true),
+    ] {
+        let mut world = World::converged();
+        world.posture.s3 = S3Wish::Interface;
+        world.posture.deletion_policy = DeletionPolicy::Delete;
+        let new = Endpoint { state: state.clone(), private_dns, ..endpoint("vpce-s3-new", "s3") };
+        world.endpoints(|all| all.push(new));
+        let verdict = world.judge();
+        assert_allowed(&world, &verdict);
+        assert_eq!(calls(&verdict).contains(&"delete vpce-s3".to_owned()), goes, "{state:?} {private_dns}");
+    }
+}
+
+#[test]
+fn what_a_rule_admits() {
+    use crate::facts::RuleSource;
+    let sources = [
+        RuleSource::Cidr("10.0.0.0/16".parse().unwrap()),
+        RuleSource::Group("sg-clients".into()),
+        RuleSource::PrefixList("pl-1".into()),
+    ];
+    for (protocol, ports, admits) in [
+        ("tcp", Some((443, 443)), true),
+        ("6", Some((0, 65535)), true),
+        ("tcp", None, true),
+        ("tcp", Some((-1, -1)), true),
+        ("-1", Some((80, 80)), true),
+        ("tcp", Some((1, 442)), false),
+        ("tcp", Some((444, 65535)), false),
+        ("udp", Some((443, 443)), false),
+        ("icmp", None, false),
+    ] {
+        let rules = ["10.0.0.0/8", "sg-clients", "pl-1"].map(|from| rule(protocol, ports, from));
+        let rules: Vec<&IngressRule> = rules.iter().collect();
+        let left = if admits { 0 } else { 3 };
+        assert_eq!(group::not_admitted(&rules, &sources).len(), left, "{protocol} {ports:?}");
+    }
+    let other = rule("tcp", None, "sg-other");
+    assert_eq!(group::not_admitted(&[&other], &sources).len(), 3, "of another group");
+}
+
+#[test]
+fn a_group_is_in_the_way_by_its_name_and_in_the_same_vpc_only() {
+    let name = World::empty().posture.owner.group_name();
+    for (what, vpc, named, in_the_way) in [
+        ("another name", "vpc-1", "theirs", false),
+        ("another VPC", "vpc-2", name.as_str(), false),
+        ("both the same", "vpc-1", name.as_str(), true),
+    ] {
+        let mut world = World::empty();
+        world.groups(|all| all.push(SecurityGroup { vpc: vpc.into(), name: named.into(), ..foreign_group(vec![]) }));
+        let verdict = world.judge();
+        assert_allowed(&world, &verdict);
+        let made = calls(&verdict).iter().any(|call| call.starts_with("create security group"));
+        assert_eq!(made, !in_the_way, "{what}: {:?}", calls(&verdict));
+    }
+}
+
+#[test]
+fn a_gateway_endpoint_is_seen_as_what_it_is() {
+    use crate::posture::ServiceName::S3;
+    // Two of ours: the one in service is looked at, whatever its id.
+    let mut world = World::converged();
+    world.endpoints(|all| all.insert(0, Endpoint { state: EndpointState::Pending, ..gateway("vpce-0") }));
+    assert_eq!(seen(&world.judge(), S3).id, Some("vpce-s3".into()));
+    assert_eq!(seen(&world.judge(), S3).ownership, Ownership::Managed);
+
+    // Somebody else's, about to be taken over: not ours yet.
+    let mut world = World::converged();
+    world.memory = Memory::default();
+    world.posture.adoption = Adoption::TakeOver;
+    world.endpoint("vpce-s3", |e| e.tags.clear());
+    assert_eq!(seen(&world.judge(), S3).ownership, Ownership::Existing);
+}
+
+#[test]
+fn route_tables_stay_where_status_was_lost() {
+    use crate::posture::ServiceName::S3;
+    let both: BTreeSet<_> = ids(&["rtb-b", "rtb-main"]);
+    for lost in [false, true] {
+        let mut world = World::converged();
+        world.tables(|all| all.push(named_table("rtb-b", &["subnet-b"])));
+        world.endpoint("vpce-s3", |e| e.route_tables = both.clone());
+        // Of instances in subnet-a alone, so that rtb-b would not be chosen anew.
+        world.instance("i-1", "subnet-a", InstanceState::Running, None);
+        if lost {
+            world.memory = Memory::default();
+        } else {
+            world.remembered(S3).route_tables = both.clone();
+        }
+        let verdict = world.judge();
+        assert_allowed(&world, &verdict);
+        assert_eq!(seen(&verdict, S3).route_tables, both, "{lost}");
+        assert!(!calls(&verdict).iter().any(|call| call.contains("rtb-b")), "{:?}", calls(&verdict));
+    }
+}
+
+#[test]
+fn route_tables_follow_the_endpoints_of_others() {
+    let mut world = with_foreign_ssm();
+    world.tables(|all| all.push(named_table("rtb-b", &["subnet-b"])));
+    world.endpoints(|all| {
+        *all = vec![foreign("vpce-kms", "kms"), foreign("vpce-1", "ssm"), foreign("vpce-2", "ssmmessages")];
+        all[0].subnets = ids(&["subnet-a"]);
+        all[1].subnets = ids(&["subnet-b"]);
+        all[2].subnets = ids(&["subnet-b"]);
+    });
+    // No instance, and no subnet of our own choice: where the endpoints are that are used.
+    let verdict = world.judge();
+    assert_allowed(&world, &verdict);
+    assert_eq!(calls(&verdict), ["create gateway endpoint com.amazonaws.eu-west-1.s3 for rtb-b"]);
+}
+
+#[test]
+fn what_cannot_be_read_says_why() {
+    for (lose, says) in [(true, "InternalError"), (false, "has not answered yet")] {
+        let mut world = World::converged();
+        if lose {
+            world.lose(&FactKey::Endpoints);
+        } else {
+            world.facts.endpoints = Default::default();
+        }
+        let verdict = world.judge();
+        let check = verdict.checks.iter().find(|c| c.facet == Facet::Endpoints).unwrap();
+        assert!(check.message.contains(says) && check.message.contains("DescribeVpcEndpoints"), "{}", check.message);
+    }
+}
+
+#[test]
+fn what_was_never_ours_has_lost_nothing() {
+    let lost = |edit: &dyn Fn(&mut Endpoint)| {
+        let mut world = with_foreign_ssm();
+        *world.remembered(crate::posture::ServiceName::Ssm) =
+            EndpointMemory { id: Some("vpce-ssm".into()), managed: true, ..EndpointMemory::default() };
+        world.endpoint("vpce-theirs", |e| e.private_dns = false);
+        world.endpoints(|all| edit(&mut all[0]));
+        checks(&world.judge()).contains(&"Endpoints Warn OwnershipTagsLost".to_owned())
+    };
+    assert!(lost(&|e| e.id = "vpce-ssm".into()));
+    assert!(!lost(&|_| {}), "another one, of somebody else");
+    let leaving = |e: &mut Endpoint| {
+        e.id = "vpce-ssm".into();
+        e.state = EndpointState::Deleting;
+    };
+    assert!(!lost(&leaving));
+}
+
+#[test]
+fn what_is_not_there_is_whose_it_was_or_will_be() {
+    use crate::posture::ServiceName::Ssm;
+    let owner = |id: Option<&str>, managed: bool| {
+        let mut world = World::empty();
+        *world.remembered(Ssm) = EndpointMemory { id: id.map(Into::into), managed, ..EndpointMemory::default() };
+        seen(&world.judge(), Ssm).ownership
+    };
+    assert_eq!(owner(None, false), Ownership::Managed, "there was none");
+    assert_eq!(owner(Some("vpce-1"), true), Ownership::Managed);
+    assert_eq!(owner(Some("vpce-1"), false), Ownership::Existing);
+}
