@@ -37,6 +37,7 @@ pub struct ApiServer {
     tools: PathBuf,
     admin: Config,
     admin_kubeconfig: PathBuf,
+    tokens: Mutex<Vec<String>>,
     scratch: Scratch,
 }
 
@@ -73,7 +74,7 @@ impl ApiServer {
         let ca = scratch.join("certs/apiserver.crt");
         wait_for_file(&ca, &mut server).await?;
         let admin_kubeconfig = scratch.join("admin.kubeconfig");
-        write_kubeconfig(&admin_kubeconfig, &ca, port, "default", &token)?;
+        write_kubeconfig(&admin_kubeconfig, &ca, &url_of(port), "default", &token)?;
         let admin = config_for(&admin_kubeconfig).await?;
 
         let started = Self {
@@ -84,6 +85,7 @@ impl ApiServer {
             tools: tools.to_owned(),
             admin,
             admin_kubeconfig,
+            tokens: Mutex::default(),
             scratch,
         };
         started.wait_until_ready().await?;
@@ -96,6 +98,12 @@ impl ApiServer {
         Ok(Client::try_from(self.admin.clone())?)
     }
 
+    /// What such a client is made from, for one that is to differ.
+    #[must_use]
+    pub fn admin_config(&self) -> Config {
+        self.admin.clone()
+    }
+
     /// The kubeconfig file of that administrator, for `kubectl` and the like.
     #[must_use]
     pub fn admin_kubeconfig(&self) -> &Path {
@@ -105,7 +113,13 @@ impl ApiServer {
     /// Where the server listens.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        url_of(self.port)
+    }
+
+    /// The tokens of service accounts that were asked for so far.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<String> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The log of all runs of this server.
@@ -117,6 +131,11 @@ impl ApiServer {
     /// Writes a kubeconfig with a token of a service account, which is made, with its namespace, if it is not there.
     /// The context's namespace is that of the account.
     pub async fn kubeconfig_for_service_account(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        self.kubeconfig_by_way_of(&self.url(), namespace, name).await
+    }
+
+    /// The same, for reaching the server by another address, such as that of a [`crate::Proxy`].
+    pub async fn kubeconfig_by_way_of(&self, url: &str, namespace: &str, name: &str) -> Result<PathBuf> {
         let client = self.admin_client()?;
         let apply = PatchParams::apply(FIELD_MANAGER);
         let metadata = |name: &str| ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
@@ -132,8 +151,11 @@ impl ApiServer {
         };
         let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
         let token = answer.status.context("the server returned no token")?.token;
-        let path = self.scratch.join(&format!("{namespace}.{name}.kubeconfig"));
-        write_kubeconfig(&path, &self.scratch.join("certs/apiserver.crt"), self.port, namespace, &token)?;
+        // One for each time, since each is for somebody who may still be using it.
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.scratch.join(&format!("{namespace}.{name}.{}.kubeconfig", tokens.len()));
+        write_kubeconfig(&path, &self.scratch.join("certs/apiserver.crt"), url, namespace, &token)?;
+        tokens.push(token);
         Ok(path)
     }
 
@@ -243,14 +265,18 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
     file.write_all(text.as_bytes()).with_context(|| format!("{}", path.display()))
 }
 
-fn write_kubeconfig(path: &Path, ca: &Path, port: u16, namespace: &str, token: &str) -> Result<()> {
+fn url_of(port: u16) -> String {
+    format!("https://127.0.0.1:{port}")
+}
+
+fn write_kubeconfig(path: &Path, ca: &Path, url: &str, namespace: &str, token: &str) -> Result<()> {
     // JSON is YAML.
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{
             "name": "test",
-            "cluster": {"server": format!("https://127.0.0.1:{port}"), "certificate-authority": ca},
+            "cluster": {"server": url, "certificate-authority": ca},
         }],
         "users": [{"name": "user", "user": {"token": token}}],
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user", "namespace": namespace}}],

@@ -28,12 +28,19 @@ pub struct ControllerOptions {
     /// The binary; by default `SSM_READY_BIN`, else the one of the running program's target folder, which
     /// `cargo build -p ssm-ready` writes.
     pub binary: Option<PathBuf>,
+    /// The cluster id; by default `test`.
+    pub cluster_id: Option<String>,
+    /// Where it reaches the API server, if not directly.
+    pub api_url: Option<String>,
 }
 
 /// A running controller. It is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Controller {
     process: Process,
+    command: Command,
+    log: PathBuf,
+    ended: bool,
     metrics: String,
     probes: String,
     _scratch: Scratch,
@@ -43,7 +50,8 @@ impl Controller {
     /// Applies the definitions of our kinds and the controller's permissions (`charts/ssm-ready/rbac.yaml`), starts
     /// the binary and waits until it calls itself ready.
     pub async fn start(server: &ApiServer, standin: &Standin, options: ControllerOptions) -> Result<Self> {
-        let kubeconfig = server.kubeconfig_for_service_account(NAMESPACE, NAMESPACE).await?;
+        let url = options.api_url.unwrap_or_else(|| server.url());
+        let kubeconfig = server.kubeconfig_by_way_of(&url, NAMESPACE, NAMESPACE).await?;
         let client = server.admin_client()?;
         apply_crds(&client).await?;
         let rbac = repository().join("charts/ssm-ready/rbac.yaml");
@@ -67,17 +75,27 @@ impl Controller {
             .env("KUBECONFIG", kubeconfig)
             .envs(standin.aws_env())
             .envs(options.env)
-            .args(["controller", "--cluster-id", "test"])
+            .args(["controller", "--cluster-id", options.cluster_id.as_deref().unwrap_or("test")])
             .args(["--metrics-bind-address", &metrics, "--health-bind-address", &probes])
             .args(options.args)
             .current_dir(scratch.path());
-        let process = Process::start("controller", without_proxies(&mut command), scratch.join("controller.log"))?;
-        let mut controller = Self { process, metrics, probes, _scratch: scratch };
+        let log = scratch.join("controller.log");
+        let process = Process::start("controller", without_proxies(&mut command), log.clone())?;
+        let mut controller = Self { process, command, log, ended: false, metrics, probes, _scratch: scratch };
         controller.wait_until_ready().await?;
         Ok(controller)
     }
 
-    async fn wait_until_ready(&mut self) -> Result<()> {
+    /// Ends it at once if it runs, and starts it again as it was, without waiting for it. Its log goes on.
+    pub fn relaunch(&mut self) -> Result<()> {
+        self.kill9()?;
+        self.process = Process::start("controller", &mut self.command, self.log.clone())?;
+        self.ended = false;
+        Ok(())
+    }
+
+    /// Waits until it calls itself ready.
+    pub async fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = tokio::time::Instant::now() + READY_WITHIN;
         loop {
             self.process.ensure_running()?;
@@ -102,6 +120,12 @@ impl Controller {
         self.process.ensure_running()
     }
 
+    /// Whether it was ended by one of the functions here.
+    #[must_use]
+    pub fn was_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -110,11 +134,13 @@ impl Controller {
 
     /// Ends it at once (SIGKILL), as a crash would.
     pub fn kill9(&mut self) -> Result<()> {
+        self.ended = true;
         self.process.kill()
     }
 
     /// Asks it to end (SIGTERM), and returns its exit status.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
+        self.ended = true;
         self.process.terminate(ENDS_WITHIN).await
     }
 
@@ -211,6 +237,7 @@ for flag in ("--metrics-bind-address", "--health-bind-address"):
             args: vec!["--mode".into(), "Observe".into()],
             env: vec![("EXTRA".into(), "extra".into())],
             binary: Some(binary),
+            ..ControllerOptions::default()
         };
         let mut controller = Controller::start(&server, &standin, options).await.unwrap();
 
@@ -222,8 +249,12 @@ for flag in ("--metrics-bind-address", "--health-bind-address"):
         assert!(controller.memory_kib().unwrap() > 1000);
         assert!(controller.memory_peak_kib().unwrap() >= controller.memory_kib().unwrap());
         assert!(controller.cpu_seconds().unwrap() > 0.0);
+        assert!(!controller.was_ended());
         assert_eq!(controller.terminate().await.unwrap().code(), Some(5));
-        assert!(controller.ensure_running().is_err());
+        assert!(controller.ensure_running().is_err() && controller.was_ended());
+        controller.relaunch().unwrap();
+        controller.wait_until_ready().await.unwrap();
+        assert_eq!(controller.log().matches("--cluster-id test").count(), 2, "{}", controller.log());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderName};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,24 +14,33 @@ use serde_json::Value;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// Sends one request on a connection of its own: a client that pools connections would belong to one test's runtime.
+/// Sends one request with JSON, if any.
 pub async fn request(method: Method, url: &str, body: Option<&Value>) -> Result<(StatusCode, String)> {
+    let headers: &[_] = if body.is_some() { &[(CONTENT_TYPE, "application/json")] } else { &[] };
+    send(method, url, headers, body.map(serde_json::to_vec).transpose()?.unwrap_or_default()).await
+}
+
+/// Sends one request on a connection of its own: a client that pools connections would belong to one test's runtime.
+pub async fn send(
+    method: Method,
+    url: &str,
+    headers: &[(HeaderName, &str)],
+    body: Vec<u8>,
+) -> Result<(StatusCode, String)> {
     let client: Client<HttpConnector, Full<Bytes>> =
         Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(HttpConnector::new());
-    let mut request = Request::builder().method(&method).uri(url);
-    if body.is_some() {
-        request = request.header(hyper::header::CONTENT_TYPE, "application/json");
-    }
-    let bytes = body.map(serde_json::to_vec).transpose()?.unwrap_or_default();
+    let request = headers
+        .iter()
+        .fold(Request::builder().method(&method).uri(url), |request, (name, value)| request.header(name, *value));
     let exchange = async {
-        let response = client.request(request.body(Full::from(bytes))?).await?;
+        let response = client.request(request.body(Full::from(body))?).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         anyhow::Ok((status, String::from_utf8_lossy(&body).into_owned()))
     };
     match tokio::time::timeout(ANSWER_WITHIN, exchange).await {
-        Ok(answer) => answer.with_context(|| format!("{method} {url}")),
-        Err(_) => bail!("{method} {url}: no answer within {ANSWER_WITHIN:?}"),
+        Ok(answer) => answer,
+        Err(_) => bail!("no answer within {ANSWER_WITHIN:?}"),
     }
 }
 

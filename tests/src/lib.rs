@@ -2,7 +2,8 @@
 //! wait for what they do.
 //!
 //! Every part stops with the value that stands for it, and at the latest with the test process, however that ends.
-//! With `SSM_READY_KEEP` set the folders with logs and data stay, and their names are printed.
+//! With `SSM_READY_KEEP` set the folders with logs and data stay, and their names are printed. `SSM_READY_SEED` repeats
+//! what happened by chance in a run that printed that seed.
 //!
 //! This crate is an edge: it reads clocks, starts processes and talks to the network.
 #![allow(clippy::disallowed_methods)]
@@ -12,15 +13,22 @@ mod http;
 mod process;
 
 pub mod apiserver;
+pub mod clock;
 pub mod controller;
 pub mod kubernetes;
+pub mod proxy;
+pub mod random;
+pub mod simulation;
 pub mod standin;
 pub mod wait;
 pub mod world;
 
 pub use apiserver::ApiServer;
+pub use clock::WallClock;
 pub use controller::{Controller, ControllerOptions};
 pub use kubernetes::{apply_crds, apply_yaml, client_for, objects};
+pub use proxy::{Proxy, Refusal};
+pub use random::Random;
 pub use standin::{Flavour, HUB_ACCOUNT, Standin};
 pub use wait::{condition, condition_is, eventually, throughout};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hyper::Method;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::Value;
 
 use crate::guard::Scratch;
@@ -16,6 +17,8 @@ const LISTENS_WITHIN: Duration = Duration::from_secs(60);
 
 /// The account whose identity the controller has by itself.
 pub const HUB_ACCOUNT: &str = "999988887777";
+/// The secret half of the controller's own key: the stand-in takes any.
+pub const HUB_SECRET: &str = "hub-secret-key-4d1f9b";
 
 /// What the stand-in knows beyond moto.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +123,11 @@ impl Standin {
         self.delete("faults").await.map(drop)
     }
 
+    /// Every role session that was handed out, oldest first.
+    pub async fn sessions(&self) -> Result<Vec<Session>> {
+        serde_json::from_value(self.get("sessions").await?).context("sessions")
+    }
+
     /// Changes how it behaves; returns all settings.
     pub async fn settings(&self, settings: &Value) -> Result<Value> {
         self.post("settings", settings).await
@@ -128,13 +136,30 @@ impl Standin {
     /// Runs AWS's command line as the root of an account, for example with `["ec2", "describe-vpcs"]`, and returns its
     /// JSON (null where it prints nothing).
     pub async fn aws(&self, account: &str, region: &str, arguments: &[&str]) -> Result<Value> {
+        self.command_line(self.env(account, region), arguments).await
+    }
+
+    /// The same with the credentials of a role session.
+    pub async fn aws_as(&self, session: &Session, region: &str, arguments: &[&str]) -> Result<Value> {
+        let mut env = self.env(&session.account, region);
+        let credentials = [
+            ("AWS_ACCESS_KEY_ID", &session.access_key),
+            ("AWS_SECRET_ACCESS_KEY", &session.secret),
+            ("AWS_SESSION_TOKEN", &session.token),
+        ];
+        env.retain(|(name, _)| !credentials.iter().any(|(own, _)| name == own));
+        env.extend(credentials.map(|(name, value)| (name.to_owned(), value.clone())));
+        self.command_line(env, arguments).await
+    }
+
+    async fn command_line(&self, env: Vec<(String, String)>, arguments: &[&str]) -> Result<Value> {
         let mut command = Command::new(self.venv.join("bin/aws"));
         // Only what is named: a developer's own AWS settings must not have a say.
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.scratch.path())
-            .envs(self.env(account, region))
+            .envs(env)
             .env("AWS_PAGER", "")
             .args(["--output", "json"])
             .args(arguments);
@@ -151,6 +176,37 @@ impl Standin {
         serde_json::from_str(&text).with_context(|| format!("aws {what} printed no JSON: {text}"))
     }
 
+    /// Makes one call as the root of an account as it is on the wire of EC2, IAM and STS, for example with `"ec2"`,
+    /// `"CreateVpc"` and `[("CidrBlock", "10.0.0.0/16")]`, and returns the XML. A hundred times as fast as [`Self::aws`].
+    pub async fn query(
+        &self,
+        account: &str,
+        region: &str,
+        service: &str,
+        action: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<String> {
+        let version = match service {
+            "ec2" => "2016-11-15",
+            "iam" => "2010-05-08",
+            _ => "2011-06-15",
+        };
+        let pairs = [("Action", action), ("Version", version)].into_iter().chain(parameters.iter().copied());
+        let form: Vec<String> = pairs.map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
+        // The stand-in looks at whose key it is and at no signature.
+        let key = root_access_key(account);
+        let signed = format!("AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/{service}/aws4_request");
+        let headers = [(AUTHORIZATION, signed.as_str()), (CONTENT_TYPE, "application/x-www-form-urlencoded")];
+        let (status, text) = http::send(Method::POST, &self.url, &headers, form.join("&").into_bytes()).await?;
+        ensure!(status.is_success(), "{service}:{action}: {status}: {text}");
+        Ok(text)
+    }
+
+    /// One EC2 call as the root of an account, without the command line: for making many things. Returns the XML.
+    pub async fn ec2(&self, account: &str, region: &str, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
+        self.query(account, region, "ec2", action, parameters).await
+    }
+
     /// The environment of a controller whose own identity is in [`HUB_ACCOUNT`].
     #[must_use]
     pub fn aws_env(&self) -> Vec<(String, String)> {
@@ -161,7 +217,7 @@ impl Standin {
         [
             ("AWS_ENDPOINT_URL", self.url.as_str()),
             ("AWS_ACCESS_KEY_ID", &root_access_key(account)),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_SECRET_ACCESS_KEY", HUB_SECRET),
             ("AWS_REGION", region),
             ("AWS_DEFAULT_REGION", region),
             ("AWS_EC2_METADATA_DISABLED", "true"),
@@ -173,10 +229,42 @@ impl Standin {
     }
 }
 
+/// A role session of the stand-in, with its credentials.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Session {
+    /// The access key.
+    pub access_key: String,
+    /// Its secret half.
+    pub secret: String,
+    /// The session token.
+    pub token: String,
+    /// The account.
+    pub account: String,
+    /// The role's ARN.
+    pub role: String,
+    /// The session policy, parsed, where one was given.
+    pub policy: Option<Value>,
+}
+
 /// The access key that the stand-in takes for the root of an account.
 #[must_use]
 pub fn root_access_key(account: &str) -> String {
     format!("AKIA{account}ROOT")
+}
+
+/// The text of the first element of a name in an answer of [`Standin::query`].
+#[must_use]
+pub fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    rest.split_once(&format!("</{name}>")).map(|(text, _)| text)
+}
+
+fn percent_encoded(text: &str) -> String {
+    let encoded = text.bytes().map(|byte| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    });
+    encoded.collect()
 }
 
 /// The address in the line that tells where the stand-in listens, once all of the line is there.
@@ -206,9 +294,16 @@ mod tests {
         standin.clear_faults().await.unwrap();
         standin.aws("111122223333", "eu-west-1", &caller).await.unwrap();
 
+        let listed = standin.query("111122223333", "eu-west-1", "sts", "GetCallerIdentity", &[]).await.unwrap();
+        assert_eq!(element(&listed, "Account"), Some("111122223333"), "{listed}");
+        let filter = [("Filter.1.Name", "tag:a b"), ("Filter.1.Value.1", "é&=")];
+        let listed = standin.query("111122223333", "eu-west-1", "ec2", "DescribeVpcs", &filter).await.unwrap();
+        assert_eq!(element(&listed, "vpcId"), None, "{listed}");
+
         let later = standin.calls(first["seq"].as_u64().unwrap()).await.unwrap();
-        assert_eq!(later.as_array().unwrap().len(), 3);
-        assert_eq!(standin.counts().await.unwrap()["sts:GetCallerIdentity"], 4);
+        assert_eq!(later.as_array().unwrap().len(), 5);
+        assert_eq!(later[4]["params"], serde_json::json!({"Filter.1.Name": "tag:a b", "Filter.1.Value.1": "é&="}));
+        assert_eq!(standin.counts().await.unwrap()["sts:GetCallerIdentity"], 5);
         assert_eq!(standin.delete("calls").await.unwrap(), serde_json::json!({}));
     }
 

@@ -46,29 +46,29 @@ pub async fn role(standin: &Standin, account: &str, name: &str, external_id: &st
 
 /// Makes a VPC with two subnets and DNS attributes on.
 pub async fn vpc(standin: &Standin, account: &str, region: &str, cidr: &str) -> Result<Vpc> {
-    let text = |value: &Value, pointer: &str| -> Result<String> {
-        Ok(value
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .with_context(|| format!("no {pointer} in {value}"))?
-            .to_owned())
-    };
-    let made = standin.aws(account, region, &["ec2", "create-vpc", "--cidr-block", cidr]).await?;
-    let id = text(&made, "/Vpc/VpcId")?;
-    for attribute in ["--enable-dns-support", "--enable-dns-hostnames"] {
-        standin.aws(account, region, &["ec2", "modify-vpc-attribute", "--vpc-id", &id, attribute]).await?;
+    // Without the command line, since every test makes some.
+    let made = standin.ec2(account, region, "CreateVpc", &[("CidrBlock", cidr)]).await?;
+    let id = text_of(&made, "vpcId")?;
+    for attribute in ["EnableDnsSupport.Value", "EnableDnsHostnames.Value"] {
+        standin.ec2(account, region, "ModifyVpcAttribute", &[("VpcId", &id), (attribute, "true")]).await?;
     }
     let prefix = cidr.rsplitn(3, '.').last().unwrap_or(cidr).to_owned();
     let mut subnets = Vec::new();
     for (number, zone) in ["a", "b"].iter().enumerate() {
-        let cidr = format!("{prefix}.{number}.0/24");
-        let zone = format!("{region}{zone}");
-        let arguments = ["ec2", "create-subnet", "--vpc-id", &id, "--cidr-block", &cidr, "--availability-zone", &zone];
-        subnets.push(text(&standin.aws(account, region, &arguments).await?, "/Subnet/SubnetId")?);
+        let (cidr, zone) = (format!("{prefix}.{number}.0/24"), format!("{region}{zone}"));
+        let wanted = [("VpcId", id.as_str()), ("CidrBlock", &cidr), ("AvailabilityZone", &zone)];
+        subnets.push(text_of(&standin.ec2(account, region, "CreateSubnet", &wanted).await?, "subnetId")?);
     }
-    let filter = format!("Name=vpc-id,Values={id}");
-    let tables = standin.aws(account, region, &["ec2", "describe-route-tables", "--filters", &filter]).await?;
-    Ok(Vpc { id, subnets, main_table: text(&tables, "/RouteTables/0/RouteTableId")? })
+    let filter = [("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", &id)];
+    let tables = standin.ec2(account, region, "DescribeRouteTables", &filter).await?;
+    Ok(Vpc { main_table: text_of(&tables, "routeTableId")?, id, subnets })
+}
+
+/// The text of the first element of that name.
+fn text_of(xml: &str, element: &str) -> Result<String> {
+    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+    let found = xml.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
+    Ok(found.with_context(|| format!("no {element} in {xml}"))?.0.to_owned())
 }
 
 /// The endpoints of a VPC that are not deleted, by the short name of their service.

@@ -64,6 +64,7 @@ class App:
             return control.answer(self, request)
         call = calls.parse(request)
         entry = self.recorder.open(call)
+        token = calls.current.set(call)
         try:
             status, headers, body = self._answer(call, request)
         except AwsError as error:
@@ -71,6 +72,8 @@ class App:
         except ConnectionLost:
             self.recorder.close(entry, call, None, "ConnectionLost")
             raise
+        finally:
+            calls.current.reset(token)
         self.recorder.close(entry, call, status, error_code(status, body))
         return status, headers, body
 
@@ -84,6 +87,8 @@ class App:
         lost = False
         for fault in self.faults.strike(call):
             lost |= self._apply(fault, call)
+        if call.tags_too and self.faults.denies("ec2", "CreateTags", call.account, call.role):
+            raise denied(call, action="CreateTags")
         if call.protocol == "ec2" and call.dry_run:
             raise AwsError(
                 "DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412
@@ -116,7 +121,6 @@ class App:
     def _in_moto(self, call, request):
         """Runs the call in moto, one at a time; an AwsError raised there comes out here."""
         environ = self._environ(call, request)
-        token = calls.current.set(call)
         try:
             with state.lock:
                 chunks, status, headers = run_wsgi_app(self._moto, environ, buffered=True)
@@ -126,8 +130,6 @@ class App:
         except Exception as error:  # noqa: BLE001  (moto raises anything where it is incomplete)
             traceback.print_exc(file=sys.stderr)
             raise AwsError("NotImplemented", f"{type(error).__name__}: {error}", 400) from error
-        finally:
-            calls.current.reset(token)
 
     def _environ(self, call, request):
         environ = EnvironBuilder(

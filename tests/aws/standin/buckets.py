@@ -1,6 +1,6 @@
 """EC2's token buckets (domain 7): per account, Region and API; burst and refill per second."""
 
-import time
+from .state import state
 
 NON_MUTATING = (100, 20)
 MUTATING = (50, 5)
@@ -36,9 +36,9 @@ def limits(call):
 
 
 class Buckets:
-    """Full at first, on the real clock."""
+    """Full at first, on the clock of each account."""
 
-    def __init__(self, clock=time.monotonic):
+    def __init__(self, clock=state.now):
         self._clock = clock
         self._levels = {}
 
@@ -46,7 +46,7 @@ class Buckets:
         """Whether the call is within the rate. A refused call costs nothing."""
         name, burst, refill = limits(call)
         key = (call.account, call.region, name)
-        now = self._clock()
+        now = self._clock(call.account)
         level, then = self._levels.get(key, (burst, now))
         level = min(burst, level + (now - then) * refill)
         allowed = level >= 1

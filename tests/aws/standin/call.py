@@ -42,6 +42,7 @@ class Call:
     access_key: str | None
     session_token: str | None
     params: dict
+    signed_at: str | None = None
     account: str | None = None
     role: str | None = None
     caller_arn: str | None = None
@@ -51,6 +52,11 @@ class Call:
     @property
     def dry_run(self):
         return self.params.get("DryRun", "").lower() == "true"
+
+    @property
+    def tags_too(self):
+        """Whether it makes something with tags: that takes ec2:CreateTags as well (domain 8)."""
+        return self.protocol == "ec2" and any(k.startswith("TagSpecification.") for k in self.params)
 
     def masked_params(self):
         """The parameters as recorded: secrets never are."""
@@ -84,6 +90,7 @@ def parse(request):
         access_key=access_key,
         session_token=headers.get("x-amz-security-token"),
         params=params,
+        signed_at=headers.get("x-amz-date") if scope else None,
     )
 
 

@@ -48,10 +48,18 @@ def _route(app, request):
         case "DELETE", ["faults", fault_id]:
             app.faults.remove(int(fault_id))
         case "GET", ["settings"]:
-            return 200, state.settings.as_dict()
+            return 200, state.common_settings.as_dict()
         case "POST", ["settings"]:
-            state.settings.merge(body)
-            return 200, state.settings.as_dict()
+            state.common_settings.merge(body)
+            return 200, state.common_settings.as_dict()
+        case "POST", ["accounts", account, "settings"]:
+            state.own(account).merge(body)
+            return 200, state.own(account).as_dict()
+        case "POST", ["accounts", account, "skip"]:
+            with state.lock:
+                state.skipped_seconds[account] += float(body["seconds"])
+        case "GET", ["sessions"]:
+            return 200, identity.sessions()
         case "POST", ["sessions", "expire"]:
             return 200, {"expired": identity.expire_sessions(body.get("account"), body.get("role"))}
         case "POST", ["ssm-instances"]:

@@ -1,11 +1,10 @@
 """EC2 as a whole: what holds for every action, security groups, and small repairs of moto."""
 
-import time
-
 from moto.core.responses import ActionResult
 from moto.ec2 import utils
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
+from moto.ec2.models.security_groups import SecurityGroup, SecurityGroupRule
 from moto.ec2.models import subnets as subnet_models
 from moto.ec2.models import vpcs as vpc_models
 from moto.ec2.models.subnets import Subnet
@@ -56,7 +55,7 @@ class Groups(EC2BaseResponse):
     def create_security_group(self):
         answer = super().create_security_group()
         delay = state.settings.group_visibility_delay_seconds
-        state.group_visible_at[answer.result["GroupId"]] = time.monotonic() + delay
+        state.group_visible_at[answer.result["GroupId"]] = state.now(self.ec2_backend.account_id) + delay
         return answer
 
     def describe_security_groups(self):
@@ -112,7 +111,7 @@ class Groups(EC2BaseResponse):
         return answer
 
     def _unseen(self, group_id):
-        return time.monotonic() < state.group_visible_at.get(group_id, 0)
+        return state.now(self.ec2_backend.account_id) < state.group_visible_at.get(group_id, 0)
 
     def check_groups_seen(self):
         """A new group may not be found yet by another call (domain 1.7)."""
@@ -207,6 +206,62 @@ def repair_moto():
         return getattr(self, name.replace("-", "_")) if name in known else original(self, name, method_name)
 
     NetworkInterface.get_filter_value = get_filter_value
+    # moto writes the state of a subnet's IPv6 block as a dictionary in words.
+    Subnet.ipv6_cidr_block_association_set = property(_ipv6_blocks)
+    # moto counts the IPv6 addresses of a subnet that has no others; AWS counts IPv4 alone.
+    counted = Subnet.available_ip_address_count.fget
+    Subnet.available_ip_address_count = property(lambda self: 0 if self.ipv6_native else counted(self))
+    # moto forgets the description of a rule for a prefix list, and tells rules for one group apart
+    # by their descriptions, which AWS does not.
+    SecurityGroupRule.__init__ = _rule_with_prefix_list_description
+    SecurityGroupRule.__eq__ = _same_rule
+    SecurityGroup._flattened_rules = _with_prefix_list_descriptions
+
+
+def _ipv6_blocks(subnet):
+    return [
+        {
+            "ipv6CidrBlock": association["ipv6CidrBlock"],
+            "associationId": association["associationId"],
+            "ipv6CidrBlockState": association["ipv6CidrBlockState"],
+        }
+        for association in subnet.ipv6_cidr_block_associations.values()
+        if association["ipv6CidrBlockState"]["State"] == "associated"
+    ]
+
+
+_moto_rule_init = SecurityGroupRule.__init__
+_moto_same_rule = SecurityGroupRule.__eq__
+_moto_flattened_rules = SecurityGroup._flattened_rules
+
+
+def _rule_with_prefix_list_description(rule, *args, **kwargs):
+    _moto_rule_init(rule, *args, **kwargs)
+    prefix_list = kwargs.get("prefix_list_id", args[7] if len(args) > 7 else None)
+    rule.prefix_list_description = (prefix_list or {}).get("Description")
+
+
+def _same_rule(rule, other):
+    described = rule.source_group, other.source_group
+    bare = [{k: v for k, v in group.items() if k != "Description"} for group in described]
+    rule.source_group, other.source_group = bare
+    try:
+        return _moto_same_rule(rule, other)
+    finally:
+        rule.source_group, other.source_group = described
+
+
+def _with_prefix_list_descriptions(group, rules):
+    views = _moto_flattened_rules(group, rules)
+    for view in views:
+        view.prefix_list_ids = [
+            {"PrefixListId": rule.prefix_list_id, "Description": rule.prefix_list_description}
+            for rule in rules
+            if rule.prefix_list_id
+            and (rule.ip_protocol, rule.from_port, rule.to_port)
+            == (view.ip_protocol, view.from_port, view.to_port)
+        ]
+    return views
 
 
 def _own_tags(resource):

@@ -7,7 +7,6 @@ and route tables are used here.
 
 import hashlib
 import json
-import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
@@ -37,7 +36,7 @@ DNS_ATTRIBUTES = "Enabling private DNS requires both enableDnsSupport and enable
 
 @dataclass
 class Endpoint:
-    """One endpoint. `due` is when it leaves its state; times are monotonic seconds."""
+    """One endpoint. `due` is when it leaves its state; times are seconds of its account's clock."""
 
     backend: object
     offer: object
@@ -63,6 +62,10 @@ class Endpoint:
         return self.offer.kind == "Gateway"
 
     @property
+    def settings(self):
+        return state.settings_of(self.backend.account_id)
+
+    @property
     def tags(self):
         return self.backend.tags.get(self.id, {})
 
@@ -70,14 +73,14 @@ class Endpoint:
         """Moves on through the states whose time is over."""
         while self.due is not None and now >= self.due:
             if self.state == "pending":
-                outcome = outcome_for(self.offer.short)
+                outcome = self.settings.endpoint_outcomes.get(self.offer.short, self.settings.endpoint_outcome)
                 self.state, self.due = outcome["state"], None
                 self.last_error = outcome.get("last_error")
             elif self.state == "deleting":
                 for subnet_id in list(self.interfaces):
                     self.detach(subnet_id)
                 self.state = "deleted"
-                self.due += state.settings.endpoint_deleted_seconds
+                self.due += self.settings.endpoint_deleted_seconds
             else:
                 self.due = None
                 self.backend.vpc_end_points.pop(self.id, None)
@@ -88,7 +91,7 @@ class Endpoint:
         for table_id in self.route_table_ids:
             self.drop_route(table_id)
         self.state = "deleting"
-        self.due = now + state.settings.endpoint_deleting_seconds
+        self.due = now + self.settings.endpoint_deleting_seconds
 
     def attach(self, subnet):
         """One network interface for each subnet, with the endpoint's groups."""
@@ -167,11 +170,6 @@ class Endpoint:
         return [{"DnsName": name, "HostedZoneId": "Z00000000STANDIN"} for name in names]
 
 
-def outcome_for(service):
-    settings = state.settings
-    return settings.endpoint_outcomes.get(service, settings.endpoint_outcome)
-
-
 def cased(name, endpoint_id):
     """The wire has lower camel, the model Pascal (domain 1.7). `mixed`: half of them each."""
     casing = state.settings.state_casing
@@ -182,7 +180,7 @@ def cased(name, endpoint_id):
 
 def settle_all(backend):
     """Brings every endpoint of an account and Region up to now. Called before each EC2 action."""
-    now = time.monotonic()
+    now = state.now(backend.account_id)
     for endpoint in list(backend.vpc_end_points.values()):
         endpoint.settle(now)
 
@@ -238,7 +236,7 @@ class Endpoints(EC2BaseResponse):
         if owner != backend.account_id:
             # A participant cannot create endpoints in a shared VPC (domain 1.5; the code is UNCONFIRMED).
             raise AwsError("OperationNotPermitted", f"The VPC {vpc.id} is owned by {owner}.")
-        now = time.monotonic()
+        now = state.now(backend.account_id)
         endpoint = Endpoint(
             backend,
             self._offer(),
@@ -377,7 +375,8 @@ class Endpoints(EC2BaseResponse):
                     "DuplicateSubnetsInSameZone",
                     f"Found another VPC endpoint subnet in the availability zone of {subnet.id}",
                 )
-            if subnet.id in added and subnet.available_ip_address_count < 1:
+            full = not subnet.ipv6_native and subnet.available_ip_address_count < 1
+            if subnet.id in added and full:
                 raise AwsError(
                     "InsufficientFreeAddressesInSubnet",
                     f"The subnet {subnet.id} has no free addresses.",
@@ -429,7 +428,7 @@ class Endpoints(EC2BaseResponse):
 
     def _visible(self):
         """EC2 is eventually consistent: a new endpoint may not be there yet (domain 1.7)."""
-        now = time.monotonic()
+        now = state.now(self.ec2_backend.account_id)
         return {e.id: e for e in self.ec2_backend.vpc_end_points.values() if now >= e.visible_at}
 
     # Modify
@@ -515,7 +514,7 @@ class Endpoints(EC2BaseResponse):
 
     def delete_vpc_endpoints(self):
         """200 is not success: what could not be deleted is in Unsuccessful (domain 1.8)."""
-        now = time.monotonic()
+        now = state.now(self.ec2_backend.account_id)
         visible = self._visible()
         unsuccessful = []
         for endpoint_id in self._get_param("VpcEndpointIds", []):

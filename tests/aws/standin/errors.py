@@ -41,9 +41,10 @@ def render(error, call):
     return error.status, {"Content-Type": "text/xml"}, body.encode()
 
 
-def denied(call, why="no identity-based policy allows"):
-    """The answer to a caller that lacks the permission (each service has its own code)."""
-    permission = f"{call.service}:{call.action}"
+def denied(call, why="no identity-based policy allows", action=None):
+    """The answer to a caller that lacks the permission (each service has its own code).
+    `action`: the one that is lacking, if the call needs others than its own."""
+    permission = f"{call.service}:{action or call.action}"
     if call.protocol == "ec2":
         return AwsError(
             "UnauthorizedOperation",
@@ -78,6 +79,19 @@ def expired(call):
     if call.protocol == "json":
         return AwsError("ExpiredTokenException", message, 400)
     return AwsError("ExpiredToken", message, 403)
+
+
+def skewed(call, signed, now, late):
+    """Signed too long ago, or in the future. EC2 takes that for bad credentials and gives no reason."""
+    if call.protocol == "ec2":
+        return unknown_credentials(call)
+    if late:
+        message = f"Signature expired: {signed} is now earlier than {now} - 5 min."
+    else:
+        message = f"Signature not yet current: {signed} is still later than {now} + 5 min."
+    if call.protocol == "json":
+        return AwsError("InvalidSignatureException", message, 400)
+    return AwsError("SignatureDoesNotMatch", message, 403)
 
 
 def unknown_credentials(call):

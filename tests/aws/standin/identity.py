@@ -11,7 +11,7 @@ from moto.sts.responses import TokenResponse
 from moto.utilities.utils import get_partition
 
 from .call import current
-from .errors import AwsError, denied, expired, unknown_credentials
+from .errors import AwsError, denied, expired, skewed, unknown_credentials
 from .state import state
 
 ROOT_KEY = re.compile(r"AKIA(\d{12})ROOT")
@@ -19,6 +19,8 @@ ROLE_ARN = re.compile(r"arn:[\w-]+:iam::(\d{12}):role/(.+)")
 SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}")
 EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}")
 CHAINED_SECONDS = 3600
+SIGNING_TIME = "%Y%m%dT%H%M%SZ"
+MAX_SKEW = timedelta(minutes=5)
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Session:
     """A role session. `policy` is its inline session policy, parsed."""
 
     access_key: str
+    secret: str
     token: str
     account: str
     role: str
@@ -51,6 +54,7 @@ def identify(call):
         call.account = role.group(1)
         call.caller_arn = "anonymous"
         return
+    check_signing_time(call)
     root = ROOT_KEY.fullmatch(call.access_key)
     if root:
         call.account = root.group(1)
@@ -68,6 +72,36 @@ def identify(call):
     if session.policy and permission != "sts:GetCallerIdentity":
         if not policy_allows(session.policy, permission):
             raise denied(call, "no session policy allows")
+        if call.tags_too and not policy_allows(session.policy, "ec2:CreateTags"):
+            raise denied(call, "no session policy allows", "CreateTags")
+
+
+def check_signing_time(call):
+    """A request that was signed more than five minutes from now, by AWS's clock, is refused."""
+    if call.signed_at is None:
+        return
+    try:
+        signed = datetime.strptime(call.signed_at, SIGNING_TIME).replace(tzinfo=timezone.utc)
+    except ValueError:
+        return
+    now = datetime.now(timezone.utc)
+    if abs(now - signed) > MAX_SKEW:
+        raise skewed(call, signed.strftime(SIGNING_TIME), now.strftime(SIGNING_TIME), signed < now)
+
+
+def sessions():
+    """Every session that was handed out, with its credentials: to act as one, and to look for them where none may be."""
+    return [
+        {
+            "access_key": s.access_key,
+            "secret": s.secret,
+            "token": s.token,
+            "account": s.account,
+            "role": s.role,
+            "policy": s.policy,
+        }
+        for s in state.sessions.values()
+    ]
 
 
 def expire_sessions(account=None, role=None):
@@ -181,7 +215,9 @@ class StandinSts(TokenResponse):
         call = current.get()
         answer = super().get_caller_identity()
         user = f"{call.session.role_id}:{call.session.name}" if call.session else call.account
-        answer.result.update(UserId=user, Account=call.account, Arn=call.caller_arn)
+        account = state.settings.identity_accounts.get(call.role, call.account)
+        arn = call.caller_arn.replace(f"::{call.account}:", f"::{account}:")
+        answer.result.update(UserId=user, Account=account, Arn=arn)
         return answer
 
     def _role_to_assume(self, call, checked=True):
@@ -247,6 +283,7 @@ class StandinSts(TokenResponse):
             granted.expiration = datetime.now(timezone.utc).replace(tzinfo=None) + timedelta(seconds=short)
         state.sessions[granted.access_key_id] = Session(
             access_key=granted.access_key_id,
+            secret=granted.secret_access_key,
             token=granted.session_token,
             account=granted.account_id,
             role=role.arn,
@@ -259,7 +296,8 @@ class StandinSts(TokenResponse):
 
 def check_region(call, account):
     """A Region that is not enabled for an account answers nobody of it (domain 7)."""
-    if [account, call.region] not in state.settings.disabled_regions:
+    settings = state.settings_of(account)
+    if [account, call.region] not in settings.disabled_regions:
         return
     if call.service == "sts":
         raise AwsError(
@@ -270,7 +308,7 @@ def check_region(call, account):
         )
     if call.protocol != "ec2":
         raise unknown_credentials(call)
-    if state.settings.disabled_region_code == "OptInRequired":
+    if settings.disabled_region_code == "OptInRequired":
         raise AwsError(
             "OptInRequired",
             "You are not subscribed to this service. Please go to http://aws.amazon.com to subscribe.",

@@ -1,8 +1,12 @@
 """Everything the stand-in remembers beside moto's own state."""
 
+import time
 from collections import defaultdict
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields
 from threading import RLock
+
+from .call import current
 
 # Regions launched in 2024 or later have no ec2messages (domain 1.1; a hint only, as there).
 LATE_REGIONS = (
@@ -32,6 +36,7 @@ class Settings:
     )
     service_zones: dict = field(default_factory=dict)
     session_seconds: float | None = None
+    identity_accounts: dict = field(default_factory=dict)
     next_ids: list = field(default_factory=list)
 
     def merge(self, changes):
@@ -55,7 +60,9 @@ class State:
         self.clear()
 
     def clear(self):
-        self.settings = Settings()
+        self.common_settings = Settings()
+        self.own_settings = {}
+        self.skipped_seconds = defaultdict(float)
         self.sessions = {}
         self.tokens = {}
         self.vpc_owners = {}
@@ -63,6 +70,26 @@ class State:
         self.group_visible_at = {}
         self.ssm_instances = {}
         self.service_settings = {}
+
+    @property
+    def settings(self):
+        """The settings for the call that is being answered."""
+        call = current.get(None)
+        return self.settings_of(call.account if call else None)
+
+    def settings_of(self, account):
+        """An account's own settings, where it has some, else the common ones."""
+        return self.own_settings.get(account, self.common_settings)
+
+    def own(self, account):
+        """An account's own settings, to be changed: at first they are as the common ones are then."""
+        if account not in self.own_settings:
+            self.own_settings[account] = deepcopy(self.common_settings)
+        return self.own_settings[account]
+
+    def now(self, account):
+        """Seconds, by the account's clock: what is skipped there lets nobody else's endpoints age."""
+        return time.monotonic() + self.skipped_seconds[account]
 
 
 state = State()

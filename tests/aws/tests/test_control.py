@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ConnectionClosedError
-from conftest import ACCOUNT, HERE, OTHER, REGION, Started, refused
+from conftest import ACCOUNT, HERE, OTHER, REGION, Net, Started, refused
 
 
 def vpcs(ec2):
@@ -38,6 +38,30 @@ def test_records_every_call(standin, ec2):
     }
     standin.control("DELETE", "calls")
     assert standin.calls() == []
+
+
+def test_an_account_may_have_settings_and_a_time_of_its_own(standin):
+    standin.settings(page_cap=7)
+    own = standin.control(
+        "POST", f"accounts/{ACCOUNT}/settings", {"endpoint_pending_seconds": 3600, "disabled_regions": [[ACCOUNT, "us-west-2"]]}
+    )  # fmt: skip
+    assert (own["page_cap"], own["endpoint_pending_seconds"]) == (7, 3600)
+    assert standin.control("GET", "settings")["endpoint_pending_seconds"] == 0
+    assert standin.refusal("POST", f"accounts/{ACCOUNT}/settings", {"no_such": 1}) == 400
+
+    mine, theirs = (Net(standin.client("ec2", account=account)) for account in (ACCOUNT, OTHER))
+    slow, quick = mine.endpoint()["VpcEndpointId"], theirs.endpoint()["VpcEndpointId"]
+    assert (mine.seen(slow)["State"], theirs.seen(quick)["State"]) == ("pending", "available")
+    standin.control("POST", f"accounts/{OTHER}/skip", {"seconds": 7200})
+    assert mine.seen(slow)["State"] == "pending"
+    standin.control("POST", f"accounts/{ACCOUNT}/skip", {"seconds": 3500})
+    assert mine.seen(slow)["State"] == "pending"
+    standin.control("POST", f"accounts/{ACCOUNT}/skip", {"seconds": 100})
+    assert mine.seen(slow)["State"] == "available"
+
+    with refused("AuthFailure"):
+        standin.client("ec2", region="us-west-2").describe_vpcs()
+    standin.client("ec2", account=OTHER, region="us-west-2").describe_vpcs()
 
 
 def test_a_fault_matches_what_it_says(standin):
@@ -147,6 +171,10 @@ def test_token_buckets(standin, ec2):
         ec2.modify_vpc_endpoint(VpcEndpointId=missing[0])
     standin.client("ec2", account=OTHER).delete_vpc_endpoints(VpcEndpointIds=missing)
     standin.client("ec2", region="us-east-1").delete_vpc_endpoints(VpcEndpointIds=missing)
+    standin.control("POST", f"accounts/{ACCOUNT}/skip", {"seconds": 4})
+    ec2.delete_vpc_endpoints(VpcEndpointIds=missing)
+    with refused("RequestLimitExceeded", 503):
+        ec2.delete_vpc_endpoints(VpcEndpointIds=missing)
     standin.settings(buckets=False)
     for _ in range(5):
         ec2.delete_vpc_endpoints(VpcEndpointIds=missing)
@@ -158,7 +186,7 @@ def test_bucket_sizes():
     from standin.call import Call
 
     now = [0.0]
-    buckets = Buckets(clock=lambda: now[0])
+    buckets = Buckets(clock=lambda _: now[0])
 
     def taken(action, **params):
         call = Call("ec2", action, REGION, "ec2", None, None, params, account=ACCOUNT)

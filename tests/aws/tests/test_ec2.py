@@ -59,6 +59,51 @@ def test_refused_rules_are_added_together_or_not_at_all(net, ec2):
     assert ranges == ["10.0.0.0/16"]
 
 
+def test_descriptions_are_kept_and_tell_no_rules_apart(net, ec2):
+    other = net.create_group("other")
+    sources = {
+        "IpRanges": {"CidrIp": "10.0.0.0/16"},
+        "Ipv6Ranges": {"CidrIpv6": "2001:db8::/32"},
+        "UserIdGroupPairs": {"GroupId": other},
+        "PrefixListIds": {"PrefixListId": "pl-0123456789abcdef0"},
+    }
+    for kind, source in sources.items():
+        bare = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, kind: [source]}
+        told = {**bare, kind: [{**source, "Description": "clients"}]}
+        ec2.authorize_security_group_ingress(GroupId=net.group, IpPermissions=[told])
+        (group,) = ec2.describe_security_groups(GroupIds=[net.group])["SecurityGroups"]
+        (seen,) = group["IpPermissions"]
+        assert seen[kind][0]["Description"] == "clients", kind
+        with refused("InvalidPermission.Duplicate"):
+            ec2.authorize_security_group_ingress(GroupId=net.group, IpPermissions=[bare])
+        ec2.revoke_security_group_ingress(GroupId=net.group, IpPermissions=[bare])
+        (group,) = ec2.describe_security_groups(GroupIds=[net.group])["SecurityGroups"]
+        assert group["IpPermissions"] == [], kind
+
+
+def test_ipv6_of_a_subnet(ec2):
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
+    block = vpc["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].replace("/56", "/64")
+    made = ec2.create_subnet(VpcId=vpc["VpcId"], CidrBlock="10.0.0.0/24", Ipv6CidrBlock=block)["Subnet"]
+    (listed,) = ec2.describe_subnets(SubnetIds=[made["SubnetId"]])["Subnets"]
+    for subnet in (made, listed):
+        (seen,) = subnet["Ipv6CidrBlockAssociationSet"]
+        assert (seen["Ipv6CidrBlock"], seen["Ipv6CidrBlockState"]) == (block, {"State": "associated"})
+
+
+def test_a_subnet_with_ipv6_alone(ec2):
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
+    block = vpc["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].replace("/56", "/64")
+    made = ec2.create_subnet(VpcId=vpc["VpcId"], Ipv6Native=True, Ipv6CidrBlock=block)["Subnet"]
+    assert (made["Ipv6Native"], made["AvailableIpAddressCount"], made.get("CidrBlock")) == (True, 0, None)
+    endpoint = ec2.create_vpc_endpoint(
+        VpcId=vpc["VpcId"], ServiceName=f"com.amazonaws.{REGION}.ssm", VpcEndpointType="Interface",
+        SubnetIds=[made["SubnetId"]], IpAddressType="ipv6", PrivateDnsEnabled=False,
+    )["VpcEndpoint"]  # fmt: skip
+    interfaces = ec2.describe_network_interfaces(NetworkInterfaceIds=endpoint["NetworkInterfaceIds"])
+    assert interfaces["NetworkInterfaces"][0]["SubnetId"] == made["SubnetId"]
+
+
 def test_all_rules_of_a_call_are_answered(net, ec2):
     rules = [HTTPS[0], {**HTTPS[0], "IpRanges": [{"CidrIp": "10.9.0.0/16"}]}]
     tags = [{"ResourceType": "security-group-rule", "Tags": [{"Key": "k", "Value": "v"}]}]

@@ -2,7 +2,9 @@
 
 import json
 import time
-from datetime import datetime, timezone
+import urllib.error
+import urllib.request
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from conftest import ACCOUNT, OTHER, REGION, refused
@@ -219,6 +221,24 @@ def test_denied_actions(standin):
     standin.client("ec2").create_vpc(CidrBlock="10.0.0.0/16")
 
 
+def test_a_creation_with_tags_takes_the_permission_to_tag(standin, net):
+    make_role(standin, SPOKE, trust(f"arn:aws:iam::{ACCOUNT}:root"))
+    policy = {"Statement": [{"Effect": "Allow", "Action": "ec2:CreateVpc", "Resource": "*"}]}
+    narrow = standin.client("ec2", credentials=assume(standin, Policy=json.dumps(policy)))
+    narrow.create_vpc(CidrBlock="10.0.0.0/16")
+    tagged = [{"ResourceType": "vpc", "Tags": [{"Key": "k", "Value": "v"}]}]
+    with refused("UnauthorizedOperation") as answer:
+        narrow.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=tagged)
+    assert "ec2:CreateTags" in answer.message
+
+    standin.fault(effect="denied", service="ec2", action="CreateTags", account=ACCOUNT)
+    tags = [{"ResourceType": "vpc-endpoint", "Tags": [{"Key": "k", "Value": "v"}]}]
+    with refused("UnauthorizedOperation") as answer:
+        net.endpoint(TagSpecifications=tags)
+    assert "ec2:CreateTags" in answer.message
+    net.endpoint()
+
+
 def test_denied_for_one_role(standin):
     make_role(standin, SPOKE, trust("*"))
     standin.fault(effect="denied", role=SPOKE, service="ec2", action="DescribeVpcs")
@@ -268,3 +288,60 @@ def test_disabled_region(standin):
     standin.settings(disabled_region_code="OptInRequired")
     with refused("OptInRequired"):
         standin.client("ec2", account=OTHER).describe_vpcs()
+
+
+def test_sessions_are_listed_with_their_credentials(standin):
+    assert standin.control("GET", "sessions") == []
+    make_role(standin, SPOKE, trust(ACCOUNT))
+    policy = {"Statement": [{"Effect": "Allow", "Action": "ec2:Describe*", "Resource": "*"}]}
+    session = assume(standin, Policy=json.dumps(policy))
+    (listed,) = standin.control("GET", "sessions")
+    assert (listed["access_key"], listed["secret"], listed["token"]) == (
+        session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"],
+    )  # fmt: skip
+    assert (listed["account"], listed["role"], listed["policy"]) == (OTHER, SPOKE, policy)
+
+
+def test_an_identity_of_another_account(standin):
+    make_role(standin, SPOKE, trust(ACCOUNT))
+    standin.settings(identity_accounts={SPOKE: "333333333333"})
+    identity = standin.client("sts", credentials=assume(standin)).get_caller_identity()
+    assert identity["Account"] == "333333333333"
+    assert identity["Arn"] == "arn:aws:sts::333333333333:assumed-role/spoke/test-session"
+    root = standin.client("sts", account=OTHER).get_caller_identity()
+    assert root["Account"] == OTHER
+
+
+def signed_at(standin, when, service, headers=None, body=b"Action=GetCallerIdentity"):
+    """The answer to a request that was signed then."""
+    scope = f"AKIA{ACCOUNT}ROOT/{when:%Y%m%d}/{REGION}/{service}/aws4_request"
+    request = urllib.request.Request(
+        standin.url,
+        method="POST",
+        data=body,
+        headers={
+            "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
+            "X-Amz-Date": f"{when:%Y%m%dT%H%M%SZ}",
+            **(headers or {}),
+        },
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_a_signature_is_good_for_five_minutes(standin):
+    now = datetime.now(timezone.utc)
+    for minutes in (-4, 0, 4):
+        assert signed_at(standin, now + timedelta(minutes=minutes), "sts")[0] == 200
+    ssm = {"X-Amz-Target": "AmazonSSM.DescribeInstanceInformation"}
+    for minutes, says in ((-6, "Signature expired: "), (6, "Signature not yet current: ")):
+        when = now + timedelta(minutes=minutes)
+        status, text = signed_at(standin, when, "sts")
+        assert status == 403 and "SignatureDoesNotMatch" in text and says in text, text
+        status, text = signed_at(standin, when, "ssm", ssm, b"{}")
+        assert status == 400 and "InvalidSignatureException" in text and says in text, text
+        status, text = signed_at(standin, when, "ec2", body=b"Action=DescribeVpcs")
+        assert status == 401 and "AuthFailure" in text, text

@@ -3,7 +3,9 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use ssm_ready_tests::{ApiServer, apply_crds, apply_yaml, repository};
+use ssm_ready_tests::{ApiServer, apply_crds, apply_yaml, eventually, repository};
+
+use crate::rig::SOON;
 
 fn files(folder: &str) -> Result<Vec<std::path::PathBuf>> {
     let mut files: Vec<_> = std::fs::read_dir(repository().join(folder))?
@@ -57,8 +59,13 @@ async fn examples_and_fixtures_are_accepted_or_refused_as_they_say() -> Result<(
 async fn it_explains_itself() -> Result<()> {
     let server = ApiServer::start().await?;
     apply_crds(&server.admin_client()?).await?;
-    let (good, text) = kubectl(&server, &["explain", "vpcposture.spec", "--recursive"])?;
-    ensure!(good, "{text}");
+    // The API server publishes a new definition's schema a moment after it serves its objects.
+    let text = eventually(SOON, "the schema to be published", || async {
+        let (good, text) = kubectl(&server, &["explain", "vpcposture.spec", "--recursive"])?;
+        ensure!(good, "{text}");
+        Ok(text)
+    })
+    .await?;
     for field in [
         "target",
         "mode",
@@ -77,8 +84,12 @@ async fn it_explains_itself() -> Result<()> {
         ("awsaccount.spec.access", "namespace"),
         ("vpcp.spec.endpoints.unusedFor", "24h"),
     ] {
-        let (good, text) = kubectl(&server, &["explain", path])?;
-        ensure!(good && text.contains(says), "{path}: {text}");
+        eventually(SOON, format_args!("the schema of {path} to be published"), || async {
+            let (good, text) = kubectl(&server, &["explain", path])?;
+            ensure!(good && text.contains(says), "{path}: {text}");
+            Ok(())
+        })
+        .await?;
     }
     let (good, text) = kubectl(&server, &["get", "ssmready", "-A"])?;
     ensure!(good, "the category is not known: {text}");

@@ -2,7 +2,11 @@
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 mod api;
+mod chaos;
+mod clusters;
 mod converge;
+mod crowd;
+mod cut;
 mod deletion;
 mod drift;
 mod faults;
@@ -10,3 +14,6 @@ mod foreign;
 mod modes;
 mod refusals;
 mod rig;
+mod security;
+mod stored;
+mod versions;
