@@ -14,6 +14,14 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ssm-ready
 TEST_THREADS ?= 5
 TICKING := tests/tools/ticking.sh
 
+MUTANTS_VERSION := 27.1.0
+# Each builds in a folder of its own; two are enough for two cores.
+MUTANTS_JOBS ?= 2
+# A part of the core: make mutants MUTANTS='-f controller/core/src/plan.rs', or '--shard 1/8'.
+MUTANTS ?=
+# Rules to be taken out: make rules-proved RULES='--only 6 8', or '--without-sdk'.
+RULES ?=
+
 DENY_VERSION := 0.20.2
 # Without "advisories", whose database is a git repository: `make deny DENY=advisories` fetches it.
 DENY ?= bans licenses sources
@@ -50,6 +58,28 @@ demo: build tools ## The controller at work on a real API server and the AWS sta
 bench: build tools ## What the release build costs: calls, writes, CPU, memory, detection times.
 	$(TICKING) 'release build' $(CARGO) build --release -p ssm-ready
 	SSM_READY_BIN=$(abspath $(TARGET))/release/ssm-ready $(TARGET)/debug/bench
+
+.PHONY: worlds
+worlds: ## Only the simulated worlds: SSM_READY_WORLDS says how many, SSM_READY_WORLD plays one again.
+	$(TICKING) worlds $(CARGO) test --workspace --test simulation -- --nocapture
+
+# For how many minutes, and the seed of the first world.
+MINUTES ?= 60
+FIRST ?= $(shell date +%s)
+.PHONY: soak
+soak: build ## Simulated worlds for as long as asked: make soak MINUTES=600 FIRST=1.
+	$(TARGET)/debug/soak --minutes $(MINUTES) --seed $(FIRST)
+
+.PHONY: mutants
+mutants: ## What the tests of controller/core do not notice; two hours on two cores. Not part of test.
+	@root=$(CACHE)/cargo-mutants-$(MUTANTS_VERSION); \
+	[[ -x $$root/bin/cargo-mutants ]] || $(TICKING) 'installing cargo-mutants, once' \
+		$(CARGO) install cargo-mutants --version $(MUTANTS_VERSION) --locked --root "$$root"; \
+	PATH=$$root/bin:$$PATH python3 tests/rules/mutants.py --output $(abspath $(TARGET))/mutants --jobs $(MUTANTS_JOBS) -- $(MUTANTS)
+
+.PHONY: rules-proved
+rules-proved: ## That each rule of the design, taken out of the code, turns a test red; an hour. Not part of test.
+	python3 tests/rules/prove.py --scratch $(CACHE)/rules $(RULES)
 
 .PHONY: crds
 crds: ## Writes the definitions of our kinds (crds/*.yaml) anew from their Rust types.
