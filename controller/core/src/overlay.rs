@@ -110,8 +110,12 @@ impl Overlay {
                 Recent::Endpoint { id, vpc, service_name, owner, .. } => {
                     let is_it = |e: &&Endpoint| match id {
                         Some(id) => e.id == *id,
+                        // Not one that was before it and is on its way.
                         None => {
-                            e.vpc == *vpc && e.service_name == *service_name && e.tags.get(OWNER_TAG) == Some(owner)
+                            e.vpc == *vpc
+                                && e.service_name == *service_name
+                                && e.tags.get(OWNER_TAG) == Some(owner)
+                                && !(e.state.is_leaving() || e.state.is_terminal())
                         }
                     };
                     let found = endpoints.iter().find(is_it);
