@@ -21,11 +21,21 @@ impl Random {
 
     /// The next number, below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
+        self.draw() % end.max(1)
+    }
+
+    /// The next number, from 0 up to but not including 1.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are exactly what a double holds")]
+    pub fn unit(&mut self) -> f64 {
+        (self.draw() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % end.max(1)
+        mixed ^ (mixed >> 31)
     }
 }
 
@@ -43,5 +53,7 @@ mod tests {
         assert_ne!(take(7), take(8));
         assert!(take(7).iter().any(|n| *n < 50) && take(7).iter().any(|n| *n >= 50));
         assert_eq!(Random::new(1).below(0), 0);
+        let mut random = Random::new(7);
+        assert!((0..50).map(|_| random.unit()).all(|share| (0.0..1.0).contains(&share)));
     }
 }

@@ -20,10 +20,8 @@ use kube::{Client, client::Body};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use super::{
-    chance::Chance,
-    fate::{Fate, Point},
-};
+use super::fate::{Fate, Point};
+use crate::Random;
 
 /// The body of an answer.
 type Answer = UnsyncBoxBody<Bytes, Infallible>;
@@ -112,7 +110,7 @@ struct State {
     cuts: u64,
     born: u64,
     trouble: Trouble,
-    chance: Chance,
+    random: Random,
     told: Vec<Told>,
     written: Vec<Written>,
 }
@@ -143,7 +141,7 @@ impl Kubernetes {
             cuts: 0,
             born: 0,
             trouble: Trouble::default(),
-            chance: Chance::new(seed),
+            random: Random::new(seed),
             told: Vec::new(),
             written: Vec::new(),
         };
@@ -292,7 +290,7 @@ impl Kubernetes {
         let (trouble, roll, wait) = {
             let mut state = self.lock();
             let trouble = state.trouble;
-            (trouble, state.chance.unit(), trouble.latency.mul_f64(state.chance.unit()))
+            (trouble, state.random.unit(), trouble.latency.mul_f64(state.random.unit()))
         };
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;

@@ -1,6 +1,5 @@
 //! Thousands of worlds in virtual time: the whole controller against a simulated AWS and a Kubernetes in memory.
 
-pub mod chance;
 pub mod fate;
 mod hands;
 pub mod judge;
