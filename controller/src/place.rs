@@ -395,6 +395,12 @@ fn can_be_read(key: &FactKey, listed: Option<&BTreeSet<VpcId>>) -> bool {
     }
 }
 
+/// Whether a read failed as the one before it: a fact that nobody may read is tried every minute, and a pass for each
+/// of these would try each time what AWS refuses; the sweeps look at it all the same.
+fn failed_again(before: Option<&Fault>, outcome: &Result<FactValue, Fault>) -> bool {
+    matches!((before, outcome), (Some(before), Err(now)) if before.code == now.code)
+}
+
 struct Reader {
     place: Arc<Place>,
     cloud: Arc<dyn Cloud>,
@@ -465,7 +471,11 @@ impl Reader {
             return;
         }
         let interval = state.interval();
+        let mut news = BTreeSet::new();
         for (key, outcome, at) in outcomes {
+            if !failed_again(state.snapshot.fault(&key), &outcome) {
+                news.insert(key.clone());
+            }
             if outcome.is_ok() {
                 let class = match key.class() {
                     AgeClass::Fast => "fast",
@@ -505,7 +515,7 @@ impl Reader {
             let waits = follower.at_once && follower.needs.keys().any(|k| keys.contains(k));
             if waits {
                 self.queue.add(key.clone(), Priority::Edit);
-            } else if sweep || follower.interest.keys().any(|k| keys.contains(&k) && !FactKey::LISTS.contains(&k)) {
+            } else if sweep || follower.interest.keys().any(|k| news.contains(&k) && !FactKey::LISTS.contains(&k)) {
                 self.queue.add(key.clone(), Priority::Resync);
             }
         }

@@ -15,7 +15,7 @@ use ssm_ready_tests::simulation::{
 };
 
 /// How many worlds are drawn; `SSM_READY_WORLDS` says otherwise, and `SSM_READY_SEED` where to begin.
-const WORLDS: u64 = 4_700;
+const WORLDS: u64 = 5_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
