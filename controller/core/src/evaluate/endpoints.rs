@@ -1001,6 +1001,9 @@ mod tests {
                 r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"},{"Effect":"Deny","Principal":"*","Action":"ssm:*","Resource":"*"}]}"#,
                 false,
             ),
+            (r#"{"Statement":[{"Effect":"Allow","Principal":{"Service":"*"},"Action":"*","Resource":"*"}]}"#, false),
+            (r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":[],"Resource":"*"}]}"#, false),
+            (r#"{"Statement":[]}"#, false),
             ("garbage", false),
             ("{}", false),
         ] {

@@ -2519,20 +2519,23 @@ fn a_gateway_endpoint_is_seen_as_what_it_is() {
 fn route_tables_stay_where_status_was_lost() {
     use crate::posture::ServiceName::S3;
     let both: BTreeSet<_> = ids(&["rtb-b", "rtb-main"]);
-    for lost in [false, true] {
+    for (what, memory) in [
+        ("remembered", Some(both.clone())),
+        ("no tables remembered", Some(BTreeSet::new())),
+        ("nothing remembered", None),
+    ] {
         let mut world = World::converged();
         world.tables(|all| all.push(named_table("rtb-b", &["subnet-b"])));
         world.endpoint("vpce-s3", |e| e.route_tables = both.clone());
         // Of instances in subnet-a alone, so that rtb-b would not be chosen anew.
         world.instance("i-1", "subnet-a", InstanceState::Running, None);
-        if lost {
-            world.memory = Memory::default();
-        } else {
-            world.remembered(S3).route_tables = both.clone();
+        match memory {
+            Some(tables) => world.remembered(S3).route_tables = tables,
+            None => world.memory = Memory::default(),
         }
         let verdict = world.judge();
         assert_allowed(&world, &verdict);
-        assert_eq!(seen(&verdict, S3).route_tables, both, "{lost}");
+        assert_eq!(seen(&verdict, S3).route_tables, both, "{what}");
         assert!(!calls(&verdict).iter().any(|call| call.contains("rtb-b")), "{:?}", calls(&verdict));
     }
 }
