@@ -147,6 +147,11 @@ struct KubeWriteLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LeaseLabels {
+    name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabels {
     version: &'static str,
 }
@@ -220,6 +225,7 @@ pub struct Metrics {
     posture_condition: Family<ConditionLabels, Gauge>,
     session_failures: Family<AccountLabels, Counter>,
     brake_held: Counter,
+    leader: Family<LeaseLabels, Gauge>,
     kube_writes: Family<KubeWriteLabels, Counter>,
 }
 
@@ -310,6 +316,11 @@ impl Metrics {
                 "Sessions that could not be opened or turned out to be of another account",
             ),
             brake_held: add(&mut r, "ssm_ready_brake_held", "AWS writes put off by the hourly limits on writes"),
+            leader: add(
+                &mut r,
+                "leader_election_master_status",
+                "Whether this process holds the lease: 1 if it leads, 0 if it stands by",
+            ),
             kube_writes: add(&mut r, "ssm_ready_kube_writes", "Writes to the API server"),
             levels: Mutex::default(),
             registry: r,
@@ -419,6 +430,11 @@ impl Metrics {
     /// An AWS write was put off by the hourly limits.
     pub fn brake_held(&self) {
         self.brake_held.inc();
+    }
+
+    /// Whether this process holds the lease of that name, of which there is one in a process.
+    pub fn leader(&self, name: impl Into<String>, leading: bool) {
+        self.leader.get_or_create(&LeaseLabels { name: name.into() }).set(i64::from(leading));
     }
 
     /// Something was written to the API server.
@@ -661,6 +677,8 @@ mod tests {
         metrics.posture_conditions([(condition("Ready", "True"), 3)]);
         metrics.session_failure("111122223333");
         metrics.brake_held();
+        metrics.leader("ssm-ready", false);
+        metrics.leader("ssm-ready", true);
         metrics.kube_write("VpcPosture", KubeWrite::Status);
         metrics.kube_write("VpcPosture", KubeWrite::Finalizer);
         metrics.kube_write("VpcPosture", KubeWrite::Event);
@@ -693,6 +711,7 @@ mod tests {
             (r#"ssm_ready_posture_condition{kind="VpcPosture",type="Ready",status="True"}"#, 3.0),
             (r#"ssm_ready_session_failures_total{account="111122223333"}"#, 1.0),
             ("ssm_ready_brake_held_total", 1.0),
+            (r#"leader_election_master_status{name="ssm-ready"}"#, 1.0),
             (r#"ssm_ready_kube_writes_total{kind="VpcPosture",what="status"}"#, 1.0),
             (r#"ssm_ready_kube_writes_total{kind="VpcPosture",what="finalizer"}"#, 1.0),
             (r#"ssm_ready_kube_writes_total{kind="VpcPosture",what="event"}"#, 1.0),
