@@ -72,6 +72,10 @@ async fn one(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: &V
 
 async fn write(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: &VpcPosture, write: &Write) -> Tried {
     let operation = write.operation();
+    if !ctx.term.holds() {
+        // Another replica may have begun already.
+        return Tried::NotTried;
+    }
     let braked = ctx.brake.lock().unwrap_or_else(PoisonError::into_inner).pass(write, ctx.outside.steady());
     if let Err(wait) = braked {
         ctx.metrics.brake_held();

@@ -105,6 +105,42 @@ pub struct ControllerArgs {
     /// Keep the pod's terminationGracePeriodSeconds above it.
     #[arg(long, env = "SSM_READY_SHUTDOWN_GRACE", value_name = "SECONDS", default_value = "30", value_parser = grace)]
     pub shutdown_grace: Duration,
+
+    /// Whether only the holder of a Lease works, so that several replicas can run
+    ///
+    /// Switch it off only where never more than one process runs, not even for the moment of an update.
+    #[arg(
+        long,
+        env = "SSM_READY_LEADER_ELECT",
+        value_name = "BOOL",
+        default_value_t = true,
+        num_args = 0..=1,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
+    pub leader_elect: bool,
+
+    /// Name of the Lease; replicas that share the work of one installation share it
+    #[arg(long, env = "SSM_READY_LEADER_ELECTION_ID", value_name = "NAME", default_value = "ssm-ready", value_parser = lease)]
+    pub leader_election_id: String,
+
+    /// Namespace of the Lease; without it, the one that the controller runs in
+    #[arg(long, env = "SSM_READY_LEADER_ELECTION_NAMESPACE", value_name = "NAMESPACE", value_parser = namespace)]
+    pub leader_election_namespace: Option<String>,
+
+    /// How many seconds the Lease must not have been renewed before another replica takes it (3 to 600)
+    #[arg(long, env = "SSM_READY_LEADER_ELECTION_LEASE_DURATION", value_name = "SECONDS", default_value = "35", value_parser = grace)]
+    pub leader_election_lease_duration: Duration,
+
+    /// How many seconds the leader works on without having renewed the Lease, less than its duration
+    ///
+    /// Then it ends with an error: the pod is started again, as a follower.
+    #[arg(long, env = "SSM_READY_LEADER_ELECTION_RENEW_DEADLINE", value_name = "SECONDS", default_value = "30", value_parser = grace)]
+    pub leader_election_renew_deadline: Duration,
+
+    /// How many seconds pass between two renewals, or looks of a replica that waits; at most half of the renew deadline
+    #[arg(long, env = "SSM_READY_LEADER_ELECTION_RETRY_PERIOD", value_name = "SECONDS", default_value = "5", value_parser = grace)]
+    pub leader_election_retry_period: Duration,
 }
 
 /// Whether anything may be written to AWS.
@@ -131,6 +167,14 @@ fn namespace(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("give the name of one namespace, or leave the flag and its variable out to watch all of them".to_owned())
+}
+
+fn lease(text: &str) -> Result<String, String> {
+    if (1..=63).contains(&text.len()) && is_name(text, true) {
+        return Ok(text.to_owned());
+    }
+    Err("use 1 to 63 lower-case letters, digits, '-' and '.', with a letter or digit at both ends, such as ssm-ready"
+        .to_owned())
 }
 
 /// `[a-z0-9]([-a-z0-9]*[a-z0-9])?`, with dots inside where they are allowed.
@@ -190,7 +234,7 @@ mod tests {
             assert!(arg.get_help().is_some(), "--{flag}");
             flags += 1;
         }
-        assert_eq!(flags, 12);
+        assert_eq!(flags, 18);
     }
 
     #[test]
@@ -208,6 +252,14 @@ mod tests {
         assert_eq!(args.metrics_bind_address, BindAddress::Everywhere(8080));
         assert_eq!(args.health_bind_address, BindAddress::Everywhere(8081));
         assert_eq!((args.interval_jitter_percent, args.shutdown_grace), (10, Duration::from_secs(30)));
+        assert_eq!((args.leader_elect, args.leader_election_id.as_str()), (true, "ssm-ready"));
+        assert_eq!(args.leader_election_namespace, None);
+        let terms = [
+            args.leader_election_lease_duration,
+            args.leader_election_renew_deadline,
+            args.leader_election_retry_period,
+        ];
+        assert_eq!(terms.map(|t| t.as_secs()), [35, 30, 5]);
     }
 
     #[test]
@@ -222,6 +274,8 @@ mod tests {
             "--watch-namespace=team-a",
             "--max-deletes-per-hour=0",
             "--shutdown-grace=5",
+            "--leader-elect=false",
+            "--leader-election-namespace=platform",
         ])
         .unwrap();
         assert_eq!((args.mode, args.log_format), (Mode::Observe, LogFormat::Json));
@@ -229,6 +283,8 @@ mod tests {
         assert_eq!(args.health_bind_address, BindAddress::Off);
         assert_eq!(args.watch_namespace.as_deref(), Some("team-a"));
         assert_eq!((args.max_deletes_per_hour, args.shutdown_grace), (0, Duration::from_secs(5)));
+        assert_eq!((args.leader_elect, args.leader_election_namespace.as_deref()), (false, Some("platform")));
+        assert!(parse(&["--cluster-id=a", "--leader-elect"]).unwrap().leader_elect);
         assert_eq!(parse(&["--cluster-id=a", "--mode=observe"]).unwrap().mode, Mode::Observe);
         assert!(matches!(Cli::try_parse_from(["ssm-ready", "crds"]).unwrap().command, Command::Crds));
     }
@@ -261,6 +317,9 @@ mod tests {
             ("--metrics-bind-address=localhost:1", "such as 127.0.0.1:8080"),
             ("--shutdown-grace=30s", "without a unit"),
             ("--shutdown-grace=0", "1 to 600"),
+            ("--leader-elect=perhaps", "true, false"),
+            ("--leader-election-id=My_Lease", "such as ssm-ready"),
+            ("--leader-election-lease-duration=35s", "without a unit"),
         ];
         for (flag, advice) in cases {
             let error = parse(&["--cluster-id=test", flag]).unwrap_err().to_string();

@@ -19,6 +19,7 @@ use ssm_ready_core::{brake::Brake, facts::Permission, fault::Fault, posture::Mod
 use ssm_ready_crds::{AwsAccount, VpcPosture, VpcPostureStatus};
 
 use crate::{
+    election::Term,
     metrics::Metrics,
     outside::Outside,
     place::Places,
@@ -182,6 +183,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Time and chance.
     pub outside: Arc<Outside>,
+    /// Whether this replica may write.
+    pub term: Arc<Term>,
     /// Waits after failures.
     pub backoff: Mutex<Backoff<Key>>,
     local: Mutex<HashMap<Key, Local>>,
@@ -202,6 +205,7 @@ impl Context {
         stores: Stores,
         recorder: Recorder,
         outside: Arc<Outside>,
+        term: Arc<Term>,
     ) -> Self {
         Self {
             client,
@@ -214,6 +218,7 @@ impl Context {
             stores,
             recorder,
             outside,
+            term,
             backoff: Mutex::new(Backoff::new()),
             local: Mutex::default(),
         }

@@ -19,6 +19,11 @@ pub const FIELD_MANAGER: &str = "ssm-ready";
 /// The longest note that an event may have, in bytes (validation of events.k8s.io/v1); characters may take up to four.
 const MAX_NOTE: usize = 250;
 
+/// Only the leader writes: what one that was stopped for a while knows of an object is old.
+fn ensure_leading(ctx: &Context) -> kube::Result<()> {
+    if ctx.term.holds() { Ok(()) } else { Err(kube::Error::Service("this replica leads no more".into())) }
+}
+
 /// Writes a whole status by server-side apply.
 ///
 /// # Errors
@@ -34,6 +39,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     S: Serialize + Sync,
 {
+    ensure_leading(ctx)?;
     let patch = serde_json::json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
@@ -56,6 +62,7 @@ pub async fn write_raw_status(
     kind: &'static str,
     status: &serde_json::Value,
 ) -> kube::Result<()> {
+    ensure_leading(ctx)?;
     let types = object.types.clone().unwrap_or_default();
     let patch = serde_json::json!({
         "apiVersion": types.api_version,
@@ -83,6 +90,7 @@ pub async fn set_finalizer<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
+    ensure_leading(ctx)?;
     let mut finalizers = object.finalizers().to_vec();
     if finalizers.iter().any(|f| f == name) == on {
         return Ok(());

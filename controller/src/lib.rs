@@ -7,6 +7,7 @@ pub mod context;
 #[cfg(test)]
 #[path = "../../tests/fuzz/documents.rs"]
 mod documents;
+pub mod election;
 pub mod http;
 pub mod kube_io;
 pub mod metrics;

@@ -24,7 +24,8 @@ use tracing::Instrument;
 use crate::{
     args::{self, ControllerArgs},
     context::{Context, Key, Settings, Stores},
-    http::{Readiness, Server},
+    election::{self, Replica, Standing},
+    http::{Gate, Readiness, Server},
     metrics::{Metrics, Reconciling},
     outside::Outside,
     place::Places,
@@ -61,19 +62,50 @@ pub async fn run(
         health_bind_address,
         interval_jitter_percent,
         shutdown_grace,
+        leader_elect,
+        leader_election_id,
+        leader_election_namespace,
+        leader_election_lease_duration,
+        leader_election_renew_deadline,
+        leader_election_retry_period,
     } = args;
+    let terms = election::Terms::new(
+        leader_election_lease_duration,
+        leader_election_renew_deadline,
+        leader_election_retry_period,
+    )
+    .map_err(anyhow::Error::msg)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster_id, ?mode, concurrent, "starting");
     let readiness = Readiness::new();
-    let gates = ["awsaccounts", "vpcpostures", "namespaces"].map(|name| readiness.gate(name));
+    let lease = readiness.gate("lease");
     let mut servers = JoinSet::new();
     let listening = [
-        Server::health(health_bind_address, readiness).await.context("health server")?,
+        Server::health(health_bind_address, readiness.clone()).await.context("health server")?,
         Server::metrics(metrics_bind_address, metrics.clone()).await.context("metrics server")?,
     ];
     let servers_stop = CancellationToken::new();
     for server in listening.into_iter().flatten() {
         servers.spawn(server.run(servers_stop.clone()));
     }
+
+    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    let mut replica = if leader_elect {
+        let namespace = leader_election_namespace.as_deref().unwrap_or(client.default_namespace());
+        let leases = Api::namespaced(client.clone(), namespace);
+        let host = host.as_deref().unwrap_or(NAME);
+        Replica::among_others(leases, leader_election_id, host, terms, outside.clone(), metrics.clone())
+    } else {
+        Replica::alone(outside.clone())
+    };
+    // Whoever stands by watches nothing: what it would know of the objects could be old when its term begins.
+    let standing = stop.run_until_cancelled(stand_by(&mut replica, &readiness, lease)).await;
+    let Some(gates) = standing.transpose()? else {
+        replica.leave().await;
+        servers_stop.cancel();
+        while servers.join_next().await.is_some() {}
+        tracing::info!("stopped");
+        return Ok(());
+    };
 
     metrics.controller(NAME, usize::from(concurrent));
     let queue: Queue<Key> = Queue::new(metrics.queue(NAME));
@@ -105,8 +137,9 @@ pub async fn run(
         queue.clone(),
         places,
         Stores { accounts, vpcs, namespaces },
-        Recorder::new(client.clone(), Reporter { controller: NAME.into(), instance: std::env::var("HOSTNAME").ok() }),
+        Recorder::new(client.clone(), Reporter { controller: NAME.into(), instance: host }),
         outside,
+        replica.term.clone(),
     ));
 
     let mut watches = JoinSet::new();
@@ -141,6 +174,7 @@ pub async fn run(
         tokio::select! {
             known = futures::future::try_join3(all.0, all.1, all.2) => known.is_ok(),
             () = stop.cancelled() => false,
+            () = replica.lost() => anyhow::bail!(LOST),
         }
     };
     if known {
@@ -152,6 +186,8 @@ pub async fn run(
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
+            // Dropping the workers ends what they are at: another replica may begin in a moment.
+            () = replica.lost() => anyhow::bail!(LOST),
             _ = tally.tick() => count(&ctx),
             Some(ended) = watches.join_next() => {
                 ended.context("a watch ended")?;
@@ -165,11 +201,36 @@ pub async fn run(
     let finished = tokio::time::timeout(shutdown_grace, async { while workers.join_next().await.is_some() {} }).await;
     if finished.is_err() {
         tracing::warn!(grace = ?shutdown_grace, left = queue.running(), "not all work was finished in time; it is taken up again at the next start");
+        workers.shutdown().await;
     }
+    // Only now: the next leader begins at once.
+    replica.leave().await;
     servers_stop.cancel();
     while servers.join_next().await.is_some() {}
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Why a leader ends.
+const LOST: &str = "the lease was lost: this replica stops, so that only one works";
+
+/// Waits for this replica's term, and takes the gates that are to be opened in it.
+async fn stand_by(replica: &mut Replica, readiness: &Readiness, lease: Gate) -> anyhow::Result<[Gate; 3]> {
+    let mut standing = replica.until(|standing| *standing != Standing::Unknown).await;
+    // A follower is ready: it can take over.
+    let mut lease = Some(lease);
+    if standing == Standing::Follower {
+        if let Some(gate) = lease.take() {
+            gate.open();
+        }
+        standing = replica.until(|standing| *standing != Standing::Follower).await;
+    }
+    anyhow::ensure!(standing == Standing::Leader, LOST);
+    let gates = ["awsaccounts", "vpcpostures", "namespaces"].map(|name| readiness.gate(name));
+    if let Some(gate) = lease.take() {
+        gate.open();
+    }
+    Ok(gates)
 }
 
 /// Drops what nobody reads, to keep the caches small.
@@ -180,6 +241,9 @@ fn trim<K: kube::Resource>(object: &mut K) {
 /// Reconciles one after another.
 async fn work(ctx: Arc<Context>) {
     while let Some(lease) = ctx.queue.next().await {
+        if !ctx.term.holds() {
+            return;
+        }
         one(&ctx, lease).await;
     }
 }

@@ -73,6 +73,8 @@ impl Controller {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", scratch.path())
             .env("KUBECONFIG", kubeconfig)
+            // Tests that end it have no time to wait until its Lease runs out; those of the election say otherwise.
+            .env("SSM_READY_LEADER_ELECT", "false")
             .envs(standin.aws_env())
             .envs(options.env)
             .args(["controller", "--cluster-id", options.cluster_id.as_deref().unwrap_or("test")])
@@ -113,6 +115,17 @@ impl Controller {
     /// The answer of a probe (`readyz`, `healthz`); an error unless it is 2xx.
     pub async fn probe(&self, path: &str) -> Result<String> {
         http::text(Method::GET, &format!("http://{}/{path}", self.probes), None).await
+    }
+
+    /// Sends it a signal by name, such as `STOP`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.process.signal(name)
+    }
+
+    /// Waits until it has ended by itself, and returns its exit status.
+    pub async fn ends_by_itself(&mut self, within: Duration) -> Result<ExitStatus> {
+        self.ended = true;
+        self.process.ends(within).await
     }
 
     /// An error, with the end of its log, if it has ended by itself.

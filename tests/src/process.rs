@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::guard;
 
@@ -56,24 +56,34 @@ impl Process {
         self.end()
     }
 
+    /// Sends it a signal by name, such as `STOP`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        // There is no way to send a signal but SIGKILL in the standard library; every shell has one.
+        let script = r#"kill -s "$1" "$2""#;
+        let sent = Command::new("sh").args(["-c", script, "kill", name, &self.pid().to_string()]).status()?;
+        ensure!(sent.success(), "{} could not be sent SIG{name}", self.name);
+        Ok(())
+    }
+
     /// Asks it to end (SIGTERM) and waits; an error if it is still there after `patience`.
     pub async fn terminate(&mut self, patience: Duration) -> Result<ExitStatus> {
-        // There is no way to send a signal but SIGKILL in the standard library; every shell has one.
-        let asked = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "kill", &self.pid().to_string()]).status()?;
+        let asked = self.signal("TERM");
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(status);
+        }
+        asked?;
+        self.ends(patience).await
+    }
+
+    /// Waits until it has ended; an error if it still runs after `patience`.
+    pub async fn ends(&mut self, patience: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
-            if !asked.success() {
-                bail!("{} could not be sent SIGTERM", self.name);
-            }
             if Instant::now() >= deadline {
-                bail!(
-                    "{} still runs {patience:?} after SIGTERM; the end of its log:\n{}",
-                    self.name,
-                    tail(&self.log(), 30)
-                );
+                bail!("{} still runs after {patience:?}; the end of its log:\n{}", self.name, tail(&self.log(), 30));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -164,7 +164,8 @@ impl Stage {
 
     fn process(&self, fate: &Fate) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
         let mut words = vec!["ssm-ready".to_owned(), "controller".to_owned(), format!("--cluster-id={}", self.cluster)];
-        words.extend(["--metrics-bind-address=0", "--health-bind-address=0"].map(str::to_owned));
+        words
+            .extend(["--metrics-bind-address=0", "--health-bind-address=0", "--leader-elect=false"].map(str::to_owned));
         words.extend(self.flags.iter().cloned());
         let Command::Controller(args) = Cli::try_parse_from(words)?.command else { bail!("not the controller") };
         let (time, skew) = (self.time.clone(), self.skew.clone());

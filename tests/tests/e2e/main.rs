@@ -9,6 +9,7 @@ mod crowd;
 mod cut;
 mod deletion;
 mod drift;
+mod election;
 mod faults;
 mod foreign;
 mod modes;
