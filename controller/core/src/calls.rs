@@ -229,6 +229,28 @@ mod tests {
     }
 
     #[test]
+    fn ages_and_rates_are_those_of_the_documents() {
+        let interval = Duration::from_secs(600);
+        let limits = [AgeClass::Fast, AgeClass::Slow, AgeClass::Rare, AgeClass::OnDemand].map(|c| c.limit(interval));
+        assert_eq!(limits.map(|l| l.as_secs()), [600, 3_600, 86_400, 0]);
+        for (bucket, rates) in [
+            (Bucket::Ec2Read, (100.0, 20.0)),
+            (Bucket::Ec2Write, (50.0, 5.0)),
+            (Bucket::CreateVpcEndpoint, (4.0, 0.3)),
+            (Bucket::ModifyVpcEndpoint, (4.0, 0.3)),
+            (Bucket::DeleteVpcEndpoints, (4.0, 0.3)),
+            (Bucket::AuthorizeIngress, (50.0, 5.0)),
+            (Bucket::RevokeIngress, (50.0, 5.0)),
+            (Bucket::Ec2Tags, (100.0, 10.0)),
+            (Bucket::Ssm, (5.0, 3.0)),
+            (Bucket::Iam, (5.0, 2.0)),
+            (Bucket::Sts, (600.0, 600.0)),
+        ] {
+            assert_eq!(bucket.rates(), rates, "{bucket:?}");
+        }
+    }
+
+    #[test]
     fn slower_classes_are_never_read_more_often_than_faster_ones() {
         for interval in [60, 600, 7200, 200_000].map(Duration::from_secs) {
             let limits = [AgeClass::Fast, AgeClass::Slow, AgeClass::Rare].map(|c| c.limit(interval));

@@ -431,6 +431,21 @@ mod tests {
     ];
     const TYPES: &[&str] = &["ipv4", "dualstack", "ipv6"];
 
+    #[test]
+    fn address_types_are_read_in_any_case() {
+        use IpAddressType::*;
+        for (text, expected) in [
+            ("ipv4", Some(Ipv4)),
+            ("IPv4", Some(Ipv4)),
+            ("dualstack", Some(Dualstack)),
+            ("ipv6", Some(Ipv6)),
+            ("dualstack ", None),
+            ("", None),
+        ] {
+            assert_eq!(IpAddressType::parse(text), expected, "{text:?}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 

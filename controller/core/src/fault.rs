@@ -168,13 +168,6 @@ pub fn classify(code: &str, status: u16) -> FaultKind {
         | "UnknownOperationException"
         | "InvalidAction"
         | "ServiceSettingNotFound" => Unsupported,
-        "VpcEndpointLimitExceeded"
-        | "SecurityGroupLimitExceeded"
-        | "SecurityGroupsPerInterfaceLimitExceeded"
-        | "RulesPerSecurityGroupLimitExceeded"
-        | "NetworkInterfaceLimitExceeded"
-        | "TagLimitExceeded"
-        | "ResourceLimitExceeded" => LimitExceeded,
         "IncorrectState"
         | "OperationNotPermitted"
         | "DependencyViolation"
@@ -333,7 +326,15 @@ mod tests {
             ("RegionDisabledException", 403, RegionDisabled),
             ("InvalidServiceName", 400, Unsupported),
             ("InvalidAction", 400, Unsupported),
+            // The code decides, whatever the status.
+            ("ServiceUnavailable", 400, Transient),
+            ("RequestTimeout", 400, Transient),
+            ("NoSuchEntity", 400, NotFound),
+            ("NoSuchEntityException", 500, NotFound),
+            (ACCOUNT_MISMATCH, 403, Invalid),
             ("VpcEndpointLimitExceeded", 400, LimitExceeded),
+            ("RulesPerSecurityGroupLimitExceeded", 500, LimitExceeded),
+            ("ParameterLimitExceededException", 400, LimitExceeded),
             ("SecurityGroupsPerInterfaceLimitExceeded", 400, LimitExceeded),
             ("SomethingNewLimitExceeded", 400, LimitExceeded),
             ("IncorrectState", 400, Conflict),
@@ -362,6 +363,24 @@ mod tests {
         ] {
             assert_eq!(classify(code, status), kind, "{code} {status}");
         }
+    }
+
+    #[test]
+    fn each_kind_has_its_own_word() {
+        use FaultKind::*;
+        let all = [
+            (Throttled, "throttled"),
+            (Transient, "transient"),
+            (Expired, "expired"),
+            (Denied, "denied"),
+            (NotFound, "not_found"),
+            (Conflict, "conflict"),
+            (Invalid, "invalid"),
+            (LimitExceeded, "limit_exceeded"),
+            (Unsupported, "unsupported"),
+            (RegionDisabled, "region_disabled"),
+        ];
+        assert_eq!(all.map(|(kind, _)| kind.label()), all.map(|(_, word)| word));
     }
 
     #[test]
