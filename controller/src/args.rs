@@ -3,6 +3,7 @@
 //! What a user of the cluster tunes is in the resources; here is what whoever runs the controller tunes. Each flag can
 //! be given as an environment variable too, which is how the chart does it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -85,6 +86,27 @@ pub struct ControllerArgs {
     /// Where /metrics is served: an IP address and a port, ":PORT" for all addresses; "0" switches it off
     #[arg(long, env = "SSM_READY_METRICS_BIND_ADDRESS", value_name = "ADDRESS", default_value_t = BindAddress::Everywhere(8080))]
     pub metrics_bind_address: BindAddress,
+
+    /// Serve /metrics over HTTPS, and only to those who may get it in this cluster
+    ///
+    /// A scraper sends a bearer token, such as that of its service account, and needs the verb get for the non-resource
+    /// URL /metrics. The controller needs create for tokenreviews and subjectaccessreviews.
+    #[arg(
+        long,
+        env = "SSM_READY_METRICS_SECURE",
+        value_name = "BOOL",
+        default_value_t = false,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub metrics_secure: bool,
+
+    /// Folder with tls.crt and tls.key for --metrics-secure; without it a certificate is made that nobody can verify
+    ///
+    /// The files are read again when they change.
+    #[arg(long, env = "SSM_READY_METRICS_CERT_DIR", value_name = "FOLDER")]
+    pub metrics_cert_dir: Option<PathBuf>,
 
     /// Where /healthz and /readyz are served: an IP address and a port, ":PORT" for all addresses; "0" switches it off
     #[arg(long, env = "SSM_READY_HEALTH_BIND_ADDRESS", value_name = "ADDRESS", default_value_t = BindAddress::Everywhere(8081))]
@@ -234,7 +256,7 @@ mod tests {
             assert!(arg.get_help().is_some(), "--{flag}");
             flags += 1;
         }
-        assert_eq!(flags, 18);
+        assert_eq!(flags, 20);
     }
 
     #[test]
@@ -251,6 +273,7 @@ mod tests {
         assert_eq!(args.log_format, LogFormat::Auto);
         assert_eq!(args.metrics_bind_address, BindAddress::Everywhere(8080));
         assert_eq!(args.health_bind_address, BindAddress::Everywhere(8081));
+        assert_eq!((args.metrics_secure, args.metrics_cert_dir), (false, None));
         assert_eq!((args.interval_jitter_percent, args.shutdown_grace), (10, Duration::from_secs(30)));
         assert_eq!((args.leader_elect, args.leader_election_id.as_str()), (true, "ssm-ready"));
         assert_eq!(args.leader_election_namespace, None);
@@ -285,6 +308,11 @@ mod tests {
         assert_eq!((args.max_deletes_per_hour, args.shutdown_grace), (0, Duration::from_secs(5)));
         assert_eq!((args.leader_elect, args.leader_election_namespace.as_deref()), (false, Some("platform")));
         assert!(parse(&["--cluster-id=a", "--leader-elect"]).unwrap().leader_elect);
+        for (flag, secure) in
+            [("--metrics-secure", true), ("--metrics-secure=true", true), ("--metrics-secure=false", false)]
+        {
+            assert_eq!(parse(&["--cluster-id=a", flag, "--metrics-cert-dir=/certs"]).unwrap().metrics_secure, secure);
+        }
         assert_eq!(parse(&["--cluster-id=a", "--mode=observe"]).unwrap().mode, Mode::Observe);
         assert!(matches!(Cli::try_parse_from(["ssm-ready", "crds"]).unwrap().command, Command::Crds));
     }

@@ -1,21 +1,28 @@
-//! The probes and the metrics, over plain HTTP.
+//! The probes and the metrics, over plain HTTP; the metrics over HTTPS where that is asked for.
 //!
 //! Liveness depends on nothing but the process: a controller that is restarted because AWS or the API server is away
 //! comes back into the same trouble, without its caches. Readiness says that the start is over.
 
+mod scrapers;
+mod tls;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::scrapers::{Answer, Scrapers};
+use self::tls::{Certificate, TlsListener};
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
 /// How long a request that is under way may hold up the shutdown.
@@ -140,12 +147,38 @@ impl Gate {
     }
 }
 
+/// Where a server's connections come from.
+#[derive(Debug)]
+enum Connections {
+    Plain(TcpListener),
+    Tls(TlsListener),
+}
+
+/// How metrics are kept from others: over HTTPS, and only to those whom the API server lets read them.
+#[derive(Debug)]
+pub struct Secured {
+    certificate: Certificate,
+    scrapers: Scrapers,
+}
+
+impl Secured {
+    /// With the certificate of a folder (`tls.crt`, `tls.key`), or one that is made in memory, and by what the API server
+    /// says to this client.
+    ///
+    /// # Errors
+    /// The certificate cannot be read.
+    pub fn new(folder: Option<PathBuf>, client: kube::Client) -> anyhow::Result<Self> {
+        let certificate = Certificate::new(folder).context("the certificate of --metrics-cert-dir")?;
+        Ok(Self { certificate, scrapers: Scrapers::new(client) })
+    }
+}
+
 /// A server that listens, and answers once it is run.
 #[derive(Debug)]
 pub struct Server {
     what: &'static str,
     address: SocketAddr,
-    listener: TcpListener,
+    connections: Connections,
     router: Router,
 }
 
@@ -155,24 +188,46 @@ impl Server {
         let router = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(async move || readiness.answer()));
-        Self::listen("health", bind, router).await
+        Self::listen("health", bind, router, None).await
     }
 
-    /// Listens for scrapes: `/metrics`. `None` if it is switched off.
-    pub async fn metrics(bind: BindAddress, metrics: Arc<Metrics>) -> anyhow::Result<Option<Self>> {
-        let answer = async move || ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.encode());
-        Self::listen("metrics", bind, Router::new().route("/metrics", get(answer))).await
+    /// Listens for scrapes: `/metrics`, to everybody unless it is `secured`. `None` if it is switched off.
+    pub async fn metrics(
+        bind: BindAddress,
+        metrics: Arc<Metrics>,
+        secured: Option<Secured>,
+    ) -> anyhow::Result<Option<Self>> {
+        let text = move || ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.encode()).into_response();
+        let Some(Secured { certificate, scrapers }) = secured else {
+            let router = Router::new().route("/metrics", get(async move || text()));
+            return Self::listen("metrics", bind, router, None).await;
+        };
+        let scrapers = Arc::new(scrapers);
+        let answer = async move |headers: HeaderMap| match scrapers.judge(&headers).await {
+            Answer::Allowed => text(),
+            refusal => refused(refusal),
+        };
+        Self::listen("metrics", bind, Router::new().route("/metrics", get(answer)), Some(certificate)).await
     }
 
-    async fn listen(what: &'static str, bind: BindAddress, router: Router) -> anyhow::Result<Option<Self>> {
+    async fn listen(
+        what: &'static str,
+        bind: BindAddress,
+        router: Router,
+        certificate: Option<Certificate>,
+    ) -> anyhow::Result<Option<Self>> {
         let failed = || format!("cannot listen on {bind}; choose another address with --{what}-bind-address");
         let Some(listener) = bind.listen().await.with_context(failed)? else {
             tracing::info!(server = what, "not listening: switched off");
             return Ok(None);
         };
         let address = listener.local_addr().with_context(failed)?;
-        tracing::info!(server = what, %address, "listening");
-        Ok(Some(Self { what, address, listener, router }))
+        tracing::info!(server = what, %address, tls = certificate.is_some(), "listening");
+        let connections = match certificate {
+            Some(certificate) => Connections::Tls(TlsListener::new(listener, certificate)?),
+            None => Connections::Plain(listener),
+        };
+        Ok(Some(Self { what, address, connections, router }))
     }
 
     /// Where it listens; tells the port that was chosen for port 0.
@@ -183,8 +238,14 @@ impl Server {
 
     /// Answers until `shutdown`. Then it takes no more connections, and waits a moment for requests under way.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let serving =
-            axum::serve(self.listener, self.router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let Self { connections, router, .. } = self;
+        let stopped = shutdown.clone().cancelled_owned();
+        let serving = async {
+            match connections {
+                Connections::Plain(plain) => axum::serve(plain, router).with_graceful_shutdown(stopped).await,
+                Connections::Tls(tls) => axum::serve(tls, router).with_graceful_shutdown(stopped).await,
+            }
+        };
         let too_late = async {
             shutdown.cancelled().await;
             tokio::time::sleep(DRAIN).await;
@@ -193,6 +254,17 @@ impl Server {
             served = serving => served.with_context(|| format!("the {} server ended", self.what)),
             () = too_late => Ok(()),
         }
+    }
+}
+
+/// What somebody gets who does not get the metrics; it says no more than that.
+fn refused(answer: Answer) -> Response {
+    match answer {
+        Answer::Unknown => {
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "unauthorized\n").into_response()
+        }
+        Answer::Forbidden => (StatusCode::FORBIDDEN, "forbidden\n").into_response(),
+        Answer::Allowed | Answer::Unanswered => (StatusCode::INTERNAL_SERVER_ERROR, "internal error\n").into_response(),
     }
 }
 
@@ -255,7 +327,7 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_served_as_open_metrics() {
-        let server = Server::metrics(ANY_PORT, Arc::new(Metrics::new("1.2.3"))).await.unwrap().unwrap();
+        let server = Server::metrics(ANY_PORT, Arc::new(Metrics::new("1.2.3")), None).await.unwrap().unwrap();
         let address = server.address();
         tokio::spawn(server.run(CancellationToken::new()));
         let answer = request(address, "/metrics").await;

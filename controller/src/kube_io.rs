@@ -10,6 +10,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use ssm_ready_core::{fault::truncate, reason::Reason};
+use tracing::Instrument as _;
 
 use crate::{context::Context, metrics::KubeWrite};
 
@@ -46,7 +47,9 @@ where
         "metadata": { "name": object.name_any(), "uid": object.uid() },
         "status": status,
     });
-    api.patch_status(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await?;
+    let apply = PatchParams::apply(FIELD_MANAGER).force();
+    let name = object.name_any();
+    span(kind, KubeWrite::Status, api.patch_status(&name, &apply, &Patch::Apply(patch))).await?;
     ctx.metrics.kube_write(kind, KubeWrite::Status);
     Ok(())
 }
@@ -70,7 +73,9 @@ pub async fn write_raw_status(
         "metadata": { "name": object.name_any(), "uid": object.uid() },
         "status": status,
     });
-    api.patch_status(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await?;
+    let apply = PatchParams::apply(FIELD_MANAGER).force();
+    let name = object.name_any();
+    span(kind, KubeWrite::Status, api.patch_status(&name, &apply, &Patch::Apply(patch))).await?;
     ctx.metrics.kube_write(kind, KubeWrite::Status);
     Ok(())
 }
@@ -103,7 +108,8 @@ where
     let patch = serde_json::json!({
         "metadata": { "resourceVersion": object.resource_version(), "uid": object.uid(), "finalizers": finalizers },
     });
-    match api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+    let (name, merge) = (object.name_any(), PatchParams::default());
+    match span(kind, KubeWrite::Finalizer, api.patch(&name, &merge, &Patch::Merge(patch))).await {
         Ok(_) => {
             ctx.metrics.kube_write(kind, KubeWrite::Finalizer);
             Ok(())
@@ -126,8 +132,27 @@ where
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    match ctx.recorder.publish(&event, &object.object_ref(&())).await {
+    let about = object.object_ref(&());
+    match span(kind, KubeWrite::Event, ctx.recorder.publish(&event, &about)).await {
         Ok(()) => ctx.metrics.kube_write(kind, KubeWrite::Event),
         Err(error) => tracing::warn!(error = %error, "event not written"),
     }
+}
+
+/// One write in a span of its own.
+async fn span<T>(kind: &'static str, what: KubeWrite, write: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    let what = what.label();
+    let span = tracing::info_span!(
+        "kubernetes",
+        otel.name = format!("write {what}"),
+        otel.kind = "client",
+        otel.status_code = tracing::field::Empty,
+        kind,
+        what
+    );
+    let outcome = write.instrument(span.clone()).await;
+    if outcome.is_err() {
+        span.record("otel.status_code", "ERROR");
+    }
+    outcome
 }

@@ -4,9 +4,10 @@ use std::{io::Write as _, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
+use kube::client::ClientBuilder;
 use ssm_ready::{
     args::{Cli, Command, ControllerArgs},
-    metrics::Metrics,
+    metrics::{Metrics, requests::CountRequests},
     outside::Outside,
     run::run,
     telemetry,
@@ -25,9 +26,10 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Crds => crds(),
         Command::Controller(args) => {
-            telemetry::init(args.log_format, &args.log_level)?;
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            let ending = telemetry::init(args.log_format, &args.log_level, runtime.handle())?;
             let outcome = runtime.block_on(controller(*args));
+            ending.finish();
             runtime.shutdown_timeout(Duration::from_secs(5));
             outcome
         }
@@ -66,8 +68,10 @@ async fn controller(args: ControllerArgs) -> anyhow::Result<()> {
         kube::Config::infer().await.context("no Kubernetes API server: set KUBECONFIG, or run in a cluster")?;
     config.read_timeout = Some(SILENT_FOR);
     config.reset_reader_on_write = true;
-    let client = kube::Client::try_from(config)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
+    let counted = CountRequests::new(metrics.clone(), &host);
+    let client = ClientBuilder::try_from(config)?.with_layer(&counted).build();
     let cloud = Arc::new(ssm_ready_cloud::AwsCloud::from_env(Arc::new(Counted(metrics.clone()))).await);
     run(args, metrics, cloud, client, Arc::new(Outside::real()), stop).await
 }
@@ -79,6 +83,10 @@ struct Counted(Arc<Metrics>);
 impl ssm_ready_cloud::Observer for Counted {
     fn called(&self, operation: Operation, _: &AccountId, _: &Region, outcome: &'static str, took: Duration) {
         self.0.aws_call(operation.service(), operation.name(), outcome, took);
+    }
+
+    fn retried(&self, operation: Operation) {
+        self.0.aws_retry(operation.service(), operation.name());
     }
 
     fn waited(&self, operation: Operation, wait: Duration) {

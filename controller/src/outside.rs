@@ -19,6 +19,8 @@ pub struct Outside {
     /// The time at the beginning, by the clock and by the one that only goes forward.
     began: (Timestamp, Instant),
     chance: AtomicU64,
+    /// Apart from chance, so that what is told of a run does not change it.
+    names: AtomicU64,
 }
 
 /// The system's clock. Nothing below this crate reads one.
@@ -44,7 +46,7 @@ impl Outside {
     /// A clock and a seed; the same ones give the same run.
     pub fn given(clock: impl Fn() -> Timestamp + Send + Sync + 'static, seed: u64) -> Self {
         let began = (clock(), Instant::now());
-        Self { clock: Box::new(clock), began, chance: AtomicU64::new(seed) }
+        Self { clock: Box::new(clock), began, chance: AtomicU64::new(seed), names: AtomicU64::new(!seed) }
     }
 
     /// The current time: for what others read or have written.
@@ -64,13 +66,33 @@ impl Outside {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a spread needs no exact number")]
     pub fn jitter(&self) -> f64 {
-        let mut mixed = self.chance.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(MIX[0]);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(MIX[1]);
-        mixed ^= mixed >> 31;
+        let mixed = draw(&self.chance);
         // The 53 bits that a double holds exactly.
         (mixed >> 11) as f64 / (1_u64 << 53) as f64
     }
+
+    /// A name that nothing else has, in the form of a random UUID (RFC 9562, version 4).
+    #[must_use]
+    pub fn unique(&self) -> String {
+        let [high, low] = [draw(&self.names), draw(&self.names)];
+        let version = high & !0xf000 | 0x4000;
+        let variant = low & !(0b11 << 62) | 0b10 << 62;
+        format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            version >> 32,
+            version >> 16 & 0xffff,
+            version & 0xffff,
+            variant >> 48,
+            variant & 0xffff_ffff_ffff
+        )
+    }
+}
+
+fn draw(from: &AtomicU64) -> u64 {
+    let mut mixed = from.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(MIX[0]);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(MIX[1]);
+    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]
@@ -88,6 +110,23 @@ mod tests {
             clock.store(1_000_000 + hours * 3600, Ordering::Relaxed);
             assert_eq!(outside.now().as_second(), 1_000_000 + hours * 3600);
             assert_eq!(outside.steady().as_second(), 1_000_060);
+        }
+    }
+
+    #[test]
+    fn names_differ_and_leave_chance_as_it_is() {
+        let draw = |names: usize| {
+            let outside = Outside::given(|| Timestamp::UNIX_EPOCH, 7);
+            let drawn: Vec<String> = (0..names).map(|_| outside.unique()).collect();
+            (drawn, outside.jitter())
+        };
+        let (drawn, chance) = draw(100);
+        assert_eq!(chance, draw(0).1);
+        assert_eq!(drawn.iter().collect::<std::collections::BTreeSet<_>>().len(), 100);
+        for name in drawn {
+            let parts: Vec<usize> = name.split('-').map(str::len).collect();
+            assert_eq!(parts, [8, 4, 4, 4, 12], "{name}");
+            assert!(name.as_bytes()[14] == b'4' && b"89ab".contains(&name.as_bytes()[19]), "{name}");
         }
     }
 

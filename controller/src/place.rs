@@ -14,14 +14,16 @@ use jiff::Timestamp;
 use ssm_ready_cloud::Cloud;
 use ssm_ready_core::{
     calls::AgeClass,
-    facts::{Scope, VpcAttribute},
+    facts::{Principal, Scope, VpcAttribute},
     fault::Fault,
     ids::{EndpointId, SecurityGroupId, VpcId},
+    instances::count,
     overlay::{Overlay, Recent},
     snapshot::{FactKey, FactValue, Snapshot, next_reread},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     context::Key,
@@ -421,7 +423,12 @@ impl Reader {
                 let _ = tokio::time::timeout(wait, self.place.wake.notified()).await;
                 continue;
             }
-            self.read(keys).await;
+            let span = {
+                let state = self.place.lock();
+                let Principal { account, .. } = &state.scope.principal;
+                tracing::info_span!("observe", %account, region = %state.scope.region)
+            };
+            self.read(keys).instrument(span).await;
         }
     }
 
@@ -464,6 +471,7 @@ impl Reader {
             }
             outcomes.push((key.clone(), outcome.map(FactValue::in_order), at));
         }
+        let complete = outcomes.iter().all(|(_, outcome, _)| outcome.is_ok());
         let mut state = self.place.lock();
         state.reading = None;
         if state.scope.principal != scope.principal {
@@ -505,6 +513,18 @@ impl Reader {
             listed,
         ) {
             state.overlay.settle(endpoints, groups, one.min(other));
+        }
+        let [account, region] = [scope.principal.account.as_str(), scope.region.as_str()];
+        // Nothing is said of a place that went meanwhile.
+        if !self.place.gone.is_cancelled() {
+            if complete {
+                self.metrics.place_read(account, region, self.place.outside.now().as_second());
+            }
+            let vpcs = state.followers.values().map(|f| f.interest.vpc.clone()).collect();
+            if let Some(instances) = snapshot.instances.reading(interval, now).known() {
+                let nodes = snapshot.managed_nodes.reading(interval, now).known();
+                self.metrics.instances(account, region, &count(instances, nodes.map(Vec::as_slice), &vpcs));
+            }
         }
         let sweep = keys.contains(&FactKey::Vpcs);
         if sweep {

@@ -329,7 +329,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 if let Some(taken) = state.schedule.take(now) {
                     self.shared.report_depth(&state.schedule);
                     drop(state);
-                    self.shared.metrics.taken(taken.waited);
+                    self.shared.metrics.taken(taken.waited, now.into_std());
                     return Some(Lease { taken, since: now, shared: Arc::clone(&self.shared) });
                 }
                 state.schedule.next_due()
@@ -426,7 +426,7 @@ impl<K: Clone + Eq + Hash + Ord> Lease<K> {
 
 impl<K: Clone + Eq + Hash + Ord> Drop for Lease<K> {
     fn drop(&mut self) {
-        self.shared.metrics.worked(self.since.elapsed());
+        self.shared.metrics.worked(self.since.into_std(), self.since.elapsed());
         self.shared.change(|schedule, now| schedule.done(&self.taken.key, now));
     }
 }

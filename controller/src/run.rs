@@ -1,6 +1,6 @@
 //! The controller process: everything put together, started, and stopped in order.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures::FutureExt;
@@ -25,8 +25,8 @@ use crate::{
     args::{self, ControllerArgs},
     context::{Context, Key, Settings, Stores},
     election::{self, Replica, Standing},
-    http::{Gate, Readiness, Server},
-    metrics::{Metrics, Reconciling},
+    http::{Gate, Readiness, Secured, Server},
+    metrics::{Metrics, ReconcileResult, Reconciling},
     outside::Outside,
     place::Places,
     queue::{Lease, Queue},
@@ -59,6 +59,8 @@ pub async fn run(
         log_level: _,
         log_format: _,
         metrics_bind_address,
+        metrics_secure,
+        metrics_cert_dir,
         health_bind_address,
         interval_jitter_percent,
         shutdown_grace,
@@ -79,9 +81,10 @@ pub async fn run(
     let readiness = Readiness::new();
     let lease = readiness.gate("lease");
     let mut servers = JoinSet::new();
+    let secured = metrics_secure.then(|| Secured::new(metrics_cert_dir, client.clone())).transpose()?;
     let listening = [
         Server::health(health_bind_address, readiness.clone()).await.context("health server")?,
-        Server::metrics(metrics_bind_address, metrics.clone()).await.context("metrics server")?,
+        Server::metrics(metrics_bind_address, metrics.clone(), secured).await.context("metrics server")?,
     ];
     let servers_stop = CancellationToken::new();
     for server in listening.into_iter().flatten() {
@@ -256,17 +259,28 @@ async fn one(ctx: &Arc<Context>, lease: Lease<Key>) {
         controllerGroup = ssm_ready_crds::GROUP,
         controllerKind = key.kind(),
         namespace = key.namespace(),
-        name = key.name()
+        name = key.name(),
+        reconcileID = ctx.outside.unique(),
+        otel.name = format!("reconcile {}", key.kind()),
+        otel.status_code = tracing::field::Empty,
+        result = tracing::field::Empty
     );
     let measured: Reconciling = ctx.metrics.reconcile_started(NAME);
-    let outcome = caught(reconcile(ctx, &lease).instrument(span)).await;
+    let outcome = caught(reconcile(ctx, &lease).instrument(span.clone())).await;
+    let result = outcome.as_ref().map_or(ReconcileResult::Error, |(result, _)| *result);
+    span.record("result", result.label());
+    if result == ReconcileResult::Error {
+        span.record("otel.status_code", "ERROR");
+    }
+    let _told = span.enter();
     match outcome {
-        Ok(result) => measured.finish(result),
+        Ok((result, true)) => measured.finish_stalled(result),
+        Ok((result, false)) => measured.finish(result),
         Err(panic) => {
             tracing::error!(object = %key, panic, "a pass panicked; the object is tried again");
             let wait = ctx.backoff().failed(&key, ctx.outside.jitter());
             ctx.queue.add_after(key, wait, crate::queue::Priority::Resync);
-            measured.finish(crate::metrics::ReconcileResult::Error);
+            measured.finish(ReconcileResult::Error);
         }
     }
 }
@@ -309,9 +323,12 @@ fn count(ctx: &Context) {
             *counts.entry(crate::metrics::ConditionLabels { kind, r#type, status }).or_insert(0) += 1;
         }
     };
+    let mut declared = BTreeSet::new();
     // Looked at where they are: a copy of every object each time would be most of what an idle controller does.
     for account in ctx.stores.accounts.state() {
-        if let Some(status) = account.0.as_ref().ok().and_then(|a| a.status.as_ref()) {
+        let Ok(account) = &account.0 else { continue };
+        declared.insert(account.spec.account_id.clone());
+        if let Some(status) = &account.status {
             add("AwsAccount", &status.conditions);
         }
     }
@@ -320,5 +337,6 @@ fn count(ctx: &Context) {
             add("VpcPosture", &status.conditions);
         }
     }
+    ctx.metrics.accounts(&declared);
     ctx.metrics.posture_conditions(counts);
 }

@@ -1,25 +1,32 @@
 //! The log: one line of JSON for each event, or text for people at a terminal.
 //!
 //! The keys are those that controller-runtime prints (`ts`, `level`, `msg`, `logger`, `controller`, `namespace`, `name`,
-//! `reconcileID`, `error`), so that queries written for other controllers find ours. The log goes to standard error:
+//! `reconcileID`, `error`; `trace_id` where traces are on), so that queries written for other controllers find ours. The log goes to standard error:
 //! standard output belongs to what a command prints.
+
+mod otlp;
 
 use std::fmt;
 use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use opentelemetry_sdk::trace::SdkTracer;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::runtime::Handle;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
+
+use self::otlp::{TraceIds, Traces};
 
 /// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -33,8 +40,28 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging, for the whole process. To be called once.
-pub fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
+/// What is to be done at the end of the process.
+#[derive(Debug)]
+#[must_use]
+pub struct Ending(Option<Traces>);
+
+impl Ending {
+    /// Sends the traces that are left. To be called while the runtime lives, and not on it.
+    pub fn finish(self) {
+        if let Some(traces) = self.0 {
+            traces.shut_down();
+        }
+    }
+}
+
+/// Starts logging and, where the environment asks for it, tracing, for the whole process. To be called once. Traces are
+/// sent on `runtime`.
+///
+/// # Errors
+/// A level or settings that cannot be followed.
+pub fn init(format: LogFormat, level: &str, runtime: &Handle) -> anyhow::Result<Ending> {
+    let traces = Traces::start(runtime.clone())?;
+    let ids = TraceIds::default();
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
         LogFormat::Auto => !terminal,
@@ -42,15 +69,19 @@ pub fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
         LogFormat::Text => false,
     };
     let layer = if json {
-        json_layer(std::io::stderr, crate::outside::wall).boxed()
+        json_layer(std::io::stderr, crate::outside::wall, ids.clone()).boxed()
     } else {
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed()
     };
+    // Only our own spans: libraries have many, and some hold whole requests.
+    let spans = traces.as_ref().map(|traces| spans_layer(traces.tracer()).and_then(ids));
     tracing_subscriber::registry()
         .with(layer.with_filter(filter(level)?))
+        .with(spans)
         .try_init()
-        .context("logging has been started before")
+        .context("logging has been started before")?;
+    Ok(Ending(traces))
 }
 
 /// What a level lets through.
@@ -79,13 +110,27 @@ fn is_unknown_word(directive: &str) -> bool {
     !directive.contains(['=', '[']) && directive.parse::<tracing::level_filters::LevelFilter>().is_err()
 }
 
+/// Makes traces of our own spans.
+fn spans_layer<S>(tracer: SdkTracer) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_filter(Targets::new().with_target("ssm_ready", Level::INFO))
+}
+
 /// Writes each event as one line of JSON.
-fn json_layer<S, W>(writer: W, now: fn() -> Timestamp) -> impl Layer<S>
+fn json_layer<S, W>(writer: W, now: fn() -> Timestamp, ids: TraceIds) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt::layer().fmt_fields(JsonFields).event_format(JsonLine { now }).with_writer(writer)
+    tracing_subscriber::fmt::layer().fmt_fields(JsonFields).event_format(JsonLine { now, ids }).with_writer(writer)
 }
 
 /// The fields of a span, kept as a JSON object until an event within the span is written.
@@ -115,6 +160,7 @@ impl<'writer> FormatFields<'writer> for JsonFields {
 #[derive(Debug)]
 struct JsonLine {
     now: fn() -> Timestamp,
+    ids: TraceIds,
 }
 
 #[derive(Serialize)]
@@ -146,6 +192,11 @@ where
             if let Some(formatted) = span.extensions().get::<FormattedFields<JsonFields>>() {
                 fields.0.extend(serde_json::from_str::<Map<String, Value>>(&formatted.fields).unwrap_or_default());
             }
+        }
+        // What is for traces only.
+        fields.0.retain(|key, _| !key.starts_with("otel."));
+        if let Some(trace) = context.lookup_current().and_then(|span| self.ids.of(&span.id())) {
+            fields.0.insert("trace_id".to_owned(), trace.into());
         }
         // A span's own `message` field is not the event's message.
         fields.0.remove("message");
@@ -260,7 +311,7 @@ mod tests {
         let captured = Captured::default();
         let writer = captured.clone();
         let now = || Timestamp::from_second(1_700_000_000).unwrap();
-        let layer = json_layer(move || writer.clone(), now).with_filter(filter(level).unwrap());
+        let layer = json_layer(move || writer.clone(), now, TraceIds::default()).with_filter(filter(level).unwrap());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()

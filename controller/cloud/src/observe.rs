@@ -25,6 +25,11 @@ pub trait Observer: Debug + Send + Sync + 'static {
         let _ = (operation, account, region, outcome, took);
     }
 
+    /// A call is tried once more by the SDK.
+    fn retried(&self, operation: Operation) {
+        let _ = operation;
+    }
+
     /// A call waited for its turn, so as to stay within AWS's rate.
     fn waited(&self, operation: Operation, wait: Duration) {
         let _ = (operation, wait);

@@ -11,6 +11,7 @@ pub mod facts;
 pub mod fault;
 pub mod foresee;
 pub mod ids;
+pub mod instances;
 #[cfg(test)]
 #[path = "../../../tests/fuzz/near.rs"]
 mod near;

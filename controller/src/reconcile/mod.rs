@@ -28,6 +28,8 @@ pub enum Next {
     After(Duration),
     /// Another pass after a growing time.
     Backoff,
+    /// Another pass within the hour: a person has something to put right.
+    Stalled,
 }
 
 impl Next {
@@ -38,14 +40,15 @@ impl Next {
             (Waits::Progress, None) => Self::After(PROGRESS),
             (Waits::Retry | Waits::Grace, Some(wait)) => Self::After(wait.max(Duration::from_secs(1))),
             (Waits::Retry | Waits::Grace, None) => Self::Backoff,
-            (Waits::Person, _) => Self::After(PERSON),
+            (Waits::Person, _) => Self::Stalled,
             (Waits::Nobody, _) => Self::Await,
         }
     }
 }
 
-/// Reconciles what the lease is for and puts it back into the queue as its outcome asks.
-pub async fn reconcile(ctx: &Context, lease: &Lease<Key>) -> ReconcileResult {
+/// Reconciles what the lease is for and puts it back into the queue as its outcome asks. Also says whether only a person
+/// can go on.
+pub async fn reconcile(ctx: &Context, lease: &Lease<Key>) -> (ReconcileResult, bool) {
     let key = lease.key();
     let outcome = match key {
         Key::Account(name) => account::reconcile(ctx, key, name).await,
@@ -61,19 +64,21 @@ pub async fn reconcile(ctx: &Context, lease: &Lease<Key>) -> ReconcileResult {
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "Kubernetes refused");
             requeue(ctx, key, Next::Backoff);
-            return ReconcileResult::Error;
+            return (ReconcileResult::Error, false);
         }
     };
     requeue(ctx, key, next);
-    match next {
+    let result = match next {
         Next::Await => ReconcileResult::Success,
-        Next::After(_) => ReconcileResult::RequeueAfter,
+        Next::After(_) | Next::Stalled => ReconcileResult::RequeueAfter,
         Next::Backoff => ReconcileResult::Requeue,
-    }
+    };
+    (result, next == Next::Stalled)
 }
 
 fn requeue(ctx: &Context, key: &Key, next: Next) {
     match next {
+        Next::Stalled => requeue(ctx, key, Next::After(PERSON)),
         Next::Await => ctx.backoff().succeeded(key),
         Next::After(wait) => {
             ctx.backoff().succeeded(key);

@@ -24,6 +24,7 @@ use ssm_ready_core::{
     ids::{AccountId, Region},
 };
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::answer::fault_of;
 use crate::{
@@ -73,7 +74,23 @@ impl Meter {
         E: ProvideErrorMetadata + Error + 'static,
     {
         let began = Instant::now();
-        let result = request.await.map_err(|error| fault_of(call.operation, &error, secrets));
+        let (service, operation) = (call.operation.service(), call.operation.name());
+        let span = tracing::info_span!(
+            "aws",
+            otel.name = format!("{service}:{operation}"),
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            service,
+            operation,
+            account = %call.account,
+            region = %call.region,
+            outcome = tracing::field::Empty
+        );
+        let result = request.instrument(span.clone()).await.map_err(|error| fault_of(call.operation, &error, secrets));
+        span.record("outcome", outcome(&result));
+        if result.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
         self.observer.called(call.operation, call.account, call.region, outcome(&result), began.elapsed());
         if result.as_ref().is_err_and(|fault| fault.kind == FaultKind::Throttled) {
             self.limiter.drain(call.account, call.region, call.operation, call.share_percent);
@@ -110,6 +127,7 @@ impl Intercept for CountRetries {
         if let Some(operation) = operation.filter(|_| again) {
             let share = self.share_percent.load(Ordering::Relaxed);
             self.meter.limiter.charge(&self.account, &self.region, operation, share);
+            self.meter.observer.retried(operation);
         }
         Ok(())
     }
