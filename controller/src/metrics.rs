@@ -704,6 +704,13 @@ impl Reconciling {
         self.result = Some(result);
     }
 
+    /// The reconcile has panicked, and the panic was caught.
+    pub fn finish_panicked(self) {
+        let labels = ControllerLabels { controller: self.controller };
+        self.metrics.reconcile_panics.get_or_create(&labels).inc();
+        self.finish(ReconcileResult::Error);
+    }
+
     /// The reconcile has ended with what only a person can put right.
     pub fn finish_stalled(self, result: ReconcileResult) {
         let labels = ControllerLabels { controller: self.controller };
@@ -1066,6 +1073,7 @@ mod tests {
                     "" if name.contains("_bytes") => "bytes",
                     unit => unit,
                 };
+                let help = help.replace('<', "&lt;");
                 let [labels, unit] = [labels.as_str(), unit].map(|text| if text.is_empty() { "-" } else { text });
                 page.push_str(&format!("| `{name}{suffix}` | {kind} | {labels} | {unit} | {help} |\n"));
             }
@@ -1123,7 +1131,8 @@ A counter's increase is what counts; what is known beforehand is there at zero f
     fn a_reconcile_is_counted_however_it_ends() {
         // How it ends; then the counts of errors, panics and reconciles that ended.
         type End = fn(Reconciling);
-        let cases: [(End, [f64; 3]); 4] = [
+        let cases: [(End, [f64; 3]); 5] = [
+            (Reconciling::finish_panicked, [1.0, 1.0, 1.0]),
             (|reconciling| reconciling.finish(ReconcileResult::Success), [0.0, 0.0, 1.0]),
             (|reconciling| reconciling.finish(ReconcileResult::Error), [1.0, 0.0, 1.0]),
             (|_reconciling| panic!("as a bug would"), [1.0, 1.0, 1.0]),

@@ -280,7 +280,7 @@ async fn one(ctx: &Arc<Context>, lease: Lease<Key>) {
             tracing::error!(object = %key, panic, "a pass panicked; the object is tried again");
             let wait = ctx.backoff().failed(&key, ctx.outside.jitter());
             ctx.queue.add_after(key, wait, crate::queue::Priority::Resync);
-            measured.finish(ReconcileResult::Error);
+            measured.finish_panicked();
         }
     }
 }

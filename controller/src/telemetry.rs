@@ -75,7 +75,7 @@ pub fn init(format: LogFormat, level: &str, runtime: &Handle) -> anyhow::Result<
         tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed()
     };
     // Only our own spans: libraries have many, and some hold whole requests.
-    let spans = traces.as_ref().map(|traces| spans_layer(traces.tracer()).and_then(ids));
+    let spans = traces.as_ref().map(|traces| spans_layer(traces.tracer(), ids));
     tracing_subscriber::registry()
         .with(layer.with_filter(filter(level)?))
         .with(spans)
@@ -111,7 +111,7 @@ fn is_unknown_word(directive: &str) -> bool {
 }
 
 /// Makes traces of our own spans.
-fn spans_layer<S>(tracer: SdkTracer) -> impl Layer<S>
+fn spans_layer<S>(tracer: SdkTracer, ids: TraceIds) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -121,6 +121,7 @@ where
         .with_threads(false)
         .with_target(false)
         .with_tracked_inactivity(false)
+        .and_then(ids)
         .with_filter(Targets::new().with_target("ssm_ready", Level::INFO))
 }
 

@@ -163,6 +163,12 @@ impl Controller {
         self.process.log()
     }
 
+    /// Where its metrics are served: address and port.
+    #[must_use]
+    pub fn metrics_address(&self) -> &str {
+        &self.metrics
+    }
+
     /// Its metrics, in the text format.
     pub async fn metrics(&self) -> Result<String> {
         http::text(Method::GET, &format!("http://{}/metrics", self.metrics), None).await

@@ -158,7 +158,8 @@ impl HttpClient for Exporting {
             let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
             Ok::<_, HttpError>(Response::from_parts(parts, body))
         };
-        self.runtime.spawn(tokio::time::timeout(LONGEST, exchange)).await??
+        // The timer, too, is begun there.
+        self.runtime.spawn(async move { tokio::time::timeout(LONGEST, exchange).await }).await??
     }
 }
 

@@ -13,6 +13,7 @@ mod election;
 mod faults;
 mod foreign;
 mod modes;
+mod observe;
 mod refusals;
 mod rig;
 mod security;
