@@ -108,7 +108,9 @@ where
     let patch = serde_json::json!({
         "metadata": { "resourceVersion": object.resource_version(), "uid": object.uid(), "finalizers": finalizers },
     });
-    let (name, merge) = (object.name_any(), PatchParams::default());
+    // By name, or the API server tells people that somebody "unknown" did it.
+    let merge = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let name = object.name_any();
     match span(kind, KubeWrite::Finalizer, api.patch(&name, &merge, &Patch::Merge(patch))).await {
         Ok(_) => {
             ctx.metrics.kube_write(kind, KubeWrite::Finalizer);

@@ -65,7 +65,7 @@ pub async fn apply_crds(client: &Client) -> Result<()> {
 }
 
 /// The documents of a YAML text; empty ones are left out, and lists are taken apart.
-fn documents(yaml: &str) -> Result<Vec<DynamicObject>> {
+pub fn documents(yaml: &str) -> Result<Vec<DynamicObject>> {
     let mut found = Vec::new();
     for (index, document) in serde_yaml::Deserializer::from_str(yaml).enumerate() {
         let value = Value::deserialize(document).with_context(|| format!("YAML document {}", index + 1))?;

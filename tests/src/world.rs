@@ -148,7 +148,8 @@ async fn one(client: &Client, object: &Value) -> Result<DynamicObject> {
     applied.pop().context("nothing applied")
 }
 
-fn merge(into: &mut Value, from: Value) {
+/// Merges one object into another, member by member.
+pub fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {

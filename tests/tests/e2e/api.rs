@@ -7,7 +7,7 @@ use ssm_ready_tests::{ApiServer, apply_crds, apply_yaml, eventually, repository}
 
 use crate::rig::SOON;
 
-fn files(folder: &str) -> Result<Vec<std::path::PathBuf>> {
+pub fn files(folder: &str) -> Result<Vec<std::path::PathBuf>> {
     let mut files: Vec<_> = std::fs::read_dir(repository().join(folder))?
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<Vec<_>>>()?
@@ -19,7 +19,7 @@ fn files(folder: &str) -> Result<Vec<std::path::PathBuf>> {
     Ok(files)
 }
 
-fn kubectl(server: &ApiServer, arguments: &[&str]) -> Result<(bool, String)> {
+pub fn kubectl(server: &ApiServer, arguments: &[&str]) -> Result<(bool, String)> {
     let output = Command::new("kubectl")
         .arg("--kubeconfig")
         .arg(server.admin_kubeconfig())

@@ -12,6 +12,8 @@ mod drift;
 mod election;
 mod faults;
 mod foreign;
+mod gitops;
+mod golden;
 mod modes;
 mod observe;
 mod refusals;
