@@ -13,7 +13,16 @@ end
 if obj.spec ~= nil and obj.spec.suspend then
   return { status = "Suspended", message = "spec.suspend is true" }
 end
-if obj.status == nil or obj.status.observedGeneration ~= obj.metadata.generation then
+if obj.status == nil then
+  return { status = "Progressing", message = "Waiting for the first result" }
+end
+
+local reconciling = condition("Reconciling")
+if obj.status.observedGeneration ~= obj.metadata.generation then
+  -- The outcome is not known yet, but what is being done may be.
+  if reconciling ~= nil and reconciling.observedGeneration == obj.metadata.generation then
+    return { status = "Progressing", message = reconciling.message }
+  end
   return { status = "Progressing", message = "Waiting for this generation to be looked at" }
 end
 
@@ -21,7 +30,6 @@ local stalled = condition("Stalled")
 if stalled ~= nil and stalled.status == "True" then
   return { status = "Degraded", message = stalled.message }
 end
-local reconciling = condition("Reconciling")
 if reconciling ~= nil and reconciling.status == "True" then
   return { status = "Progressing", message = reconciling.message }
 end
