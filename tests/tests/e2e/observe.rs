@@ -38,15 +38,22 @@ fn value(text: &str, series: &str) -> Option<f64> {
     line.rsplit_once(' ')?.1.parse().ok()
 }
 
+/// What is said of one family: its own lines, and its series by what they have in common.
+#[derive(Default)]
+struct Family {
+    head: Vec<String>,
+    series: BTreeMap<String, Vec<String>>,
+}
+
 /// A text of metrics with what is the same in every run: families in order, each series with the value 1, and what
 /// differs by machine and chance out of the labels.
 fn normalised(text: &str) -> String {
-    let mut families: BTreeMap<String, (Vec<String>, BTreeMap<String, Vec<String>>)> = BTreeMap::new();
+    let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut family = String::new();
     for line in text.lines().filter(|line| *line != "# EOF") {
         if let Some(rest) = line.strip_prefix("# ") {
             family = rest.split(' ').nth(1).unwrap_or_default().to_owned();
-            families.entry(family.clone()).or_default().0.push(line.to_owned());
+            families.entry(family.clone()).or_default().head.push(line.to_owned());
             continue;
         }
         let series = line
@@ -57,10 +64,10 @@ fn normalised(text: &str) -> String {
         let of = series.replace("_bucket{le=", "\u{1}").split('\u{1}').next().unwrap_or_default().to_owned();
         let labels = series.split_once(',').map_or("", |(_, labels)| labels);
         let group = if series.contains("_bucket{le=") { format!("{of}_bucket,{labels}") } else { series.clone() };
-        families.entry(family.clone()).or_default().1.entry(group).or_default().push(format!("{series} 1"));
+        families.entry(family.clone()).or_default().series.entry(group).or_default().push(format!("{series} 1"));
     }
     let mut lines = Vec::new();
-    for (head, series) in families.into_values() {
+    for Family { head, series } in families.into_values() {
         lines.extend(head);
         lines.extend(series.into_values().flatten());
     }

@@ -1,5 +1,7 @@
 //! The files that are shipped for Prometheus, Grafana and kube-state-metrics, judged by what they are about.
 
+#![allow(clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
