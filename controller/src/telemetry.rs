@@ -18,10 +18,10 @@ use tokio::runtime::Handle;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::field::RecordFields;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Identity, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -75,7 +75,11 @@ pub fn init(format: LogFormat, level: &str, runtime: &Handle) -> anyhow::Result<
         tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed()
     };
     // Only our own spans: libraries have many, and some hold whole requests.
-    let spans = traces.as_ref().map(|traces| spans_layer(traces.tracer(), ids));
+    // Not an Option: that tells its layer nothing of the dispatcher.
+    let spans = match &traces {
+        Some(traces) => spans_layer(traces.tracer(), ids).boxed(),
+        None => Identity::new().with_filter(LevelFilter::OFF).boxed(),
+    };
     tracing_subscriber::registry()
         .with(layer.with_filter(filter(level)?))
         .with(spans)
