@@ -32,7 +32,7 @@ help: ## This list.
 		|| sed -nE 's/^([a-z-]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: format build tools ## Everything that must hold; from nothing about 40 minutes on two cores, then 12.
+test: format build tools chart ## Everything that must hold; from nothing about 40 minutes on two cores, then 12.
 	@echo '== tests in Rust' >&2
 	RUST_TEST_THREADS=$(TEST_THREADS) $(TICKING) tests $(CARGO) test --workspace
 	@$(MAKE) oracles
@@ -53,10 +53,16 @@ build: ## The controller and all tests, in the dev profile; 8 minutes the first 
 	$(TICKING) build $(CARGO) build --workspace --all-targets
 
 .PHONY: tools
-tools: ## What the tests run against: kube-apiserver, etcd and the AWS stand-in; 9 minutes the first time.
+tools: ## What the tests run against: kube-apiserver, etcd, Helm and the AWS stand-in; 15 minutes the first time.
 	@echo '== tools' >&2
 	@tests/tools/build.sh >/dev/null
+	@tests/tools/chart.sh >/dev/null
 	@$(TICKING) 'stand-in: installing' tests/aws/setup.sh >/dev/null
+
+.PHONY: chart
+chart: ## The Helm chart without a cluster: lint, unit tests, renderings, refusals; 20 seconds. UPDATE_CHART=1 writes what is made from it.
+	@echo '== chart' >&2
+	@tests/chart/check.sh
 
 .PHONY: demo
 demo: build tools ## The controller at work on a real API server and the AWS stand-in.

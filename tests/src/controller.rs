@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use hyper::Method;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Container};
 
 use crate::guard::{Scratch, free_port};
 use crate::process::{Process, tail, without_proxies};
@@ -47,22 +48,18 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Applies the definitions of our kinds and the controller's permissions (`charts/ssm-ready/rbac.yaml`), starts
-    /// the binary and waits until it calls itself ready.
+    /// Applies the definitions of our kinds and the controller's permissions (those of the chart, see
+    /// [`crate::helm::RBAC`]), starts the binary and waits until it calls itself ready.
     pub async fn start(server: &ApiServer, standin: &Standin, options: ControllerOptions) -> Result<Self> {
         let url = options.api_url.unwrap_or_else(|| server.url());
         let kubeconfig = server.kubeconfig_by_way_of(&url, NAMESPACE, NAMESPACE).await?;
         let client = server.admin_client()?;
         apply_crds(&client).await?;
-        let rbac = repository().join("charts/ssm-ready/rbac.yaml");
+        let rbac = repository().join(crate::helm::RBAC);
         let text = std::fs::read_to_string(&rbac).with_context(|| format!("{}", rbac.display()))?;
         apply_yaml(&client, &text).await.with_context(|| format!("{}", rbac.display()))?;
 
-        let binary = match options.binary {
-            Some(binary) => binary,
-            None => default_binary()?,
-        };
-        ensure!(binary.is_file(), "no {}; `cargo build -p ssm-ready` makes it", binary.display());
+        let binary = built_binary(options.binary)?;
         let scratch = Scratch::new("controller")?;
         let metrics = format!("127.0.0.1:{}", free_port()?);
         let probes = format!("127.0.0.1:{}", free_port()?);
@@ -81,6 +78,40 @@ impl Controller {
             .args(["--metrics-bind-address", &metrics, "--health-bind-address", &probes])
             .args(options.args)
             .current_dir(scratch.path());
+        Self::launch(command, metrics, probes, scratch).await
+    }
+
+    /// Starts the binary as a kubelet would start the first pod of a Deployment, and waits until it calls itself ready:
+    /// with the arguments and variables of its container and no others, as its service account. Its ports have to be
+    /// free on this machine, and nothing of its environment may come from elsewhere than the Deployment.
+    pub async fn start_as_deployed(server: &ApiServer, deployment: &Deployment) -> Result<Self> {
+        let namespace = deployment.metadata.namespace.as_deref().context("a Deployment without a namespace")?;
+        let name = deployment.metadata.name.as_deref().context("a Deployment without a name")?;
+        let spec = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).context("no pod template")?;
+        let container = spec.containers.first().context("no container")?;
+        ensure!(container.command.is_none(), "another command than the image's: {:?}", container.command);
+        ensure!(container.env_from.is_none(), "variables from elsewhere: {:?}", container.env_from);
+        let env = environment(container, namespace, &format!("{name}-0"))?;
+        let address = |variable: &str| -> Result<String> {
+            let port = env.iter().find(|(name, _)| name == variable).and_then(|(_, value)| value.strip_prefix(':'));
+            Ok(format!("127.0.0.1:{}", port.with_context(|| format!("{variable} gives no port"))?))
+        };
+        let (metrics, probes) = (address("SSM_READY_METRICS_BIND_ADDRESS")?, address("SSM_READY_HEALTH_BIND_ADDRESS")?);
+        let account = spec.service_account_name.as_deref().context("no service account")?;
+        let scratch = Scratch::new("controller")?;
+        let mut command = Command::new(built_binary(None)?);
+        command
+            .env_clear()
+            // In a pod these two are not there, and the API server is found by the files of the service account.
+            .env("HOME", scratch.path())
+            .env("KUBECONFIG", server.kubeconfig_of(namespace, account).await?)
+            .envs(env)
+            .args(container.args.iter().flatten())
+            .current_dir(scratch.path());
+        Self::launch(command, metrics, probes, scratch).await
+    }
+
+    async fn launch(mut command: Command, metrics: String, probes: String, scratch: Scratch) -> Result<Self> {
         let log = scratch.join("controller.log");
         let process = Process::start("controller", without_proxies(&mut command), log.clone())?;
         let mut controller = Self { process, command, log, ended: false, metrics, probes, _scratch: scratch };
@@ -194,6 +225,32 @@ impl Controller {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
         cpu_seconds(&text).context("/proc/<pid>/stat has another form than expected")
     }
+}
+
+/// The variables of a container, those that come from its pod filled in.
+fn environment(container: &Container, namespace: &str, pod: &str) -> Result<Vec<(String, String)>> {
+    let mut env = Vec::new();
+    for variable in container.env.iter().flatten() {
+        let field = variable.value_from.as_ref().map(|from| from.field_ref.as_ref().map(|field| &*field.field_path));
+        let value = match (&variable.value, field) {
+            (Some(value), None) => value.clone(),
+            (None, None) => String::new(),
+            (None, Some(Some("metadata.name"))) => pod.to_owned(),
+            (None, Some(Some("metadata.namespace"))) => namespace.to_owned(),
+            _ => bail!("{} comes from where a test cannot take it: {variable:?}", variable.name),
+        };
+        env.push((variable.name.clone(), value));
+    }
+    Ok(env)
+}
+
+fn built_binary(given: Option<PathBuf>) -> Result<PathBuf> {
+    let binary = match given {
+        Some(binary) => binary,
+        None => default_binary()?,
+    };
+    ensure!(binary.is_file(), "no {}; `cargo build -p ssm-ready` makes it", binary.display());
+    Ok(binary)
 }
 
 fn default_binary() -> Result<PathBuf> {
