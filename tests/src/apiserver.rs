@@ -16,7 +16,7 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, Config};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::guard::{Scratch, free_port};
 use crate::kubernetes::{FIELD_MANAGER, config_for};
@@ -25,6 +25,17 @@ use crate::repository;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 3;
+
+/// The file that says what is logged of requests; without it nothing is.
+const AUDIT_POLICY: &str = "audit-policy.yaml";
+const AUDITED: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, userGroups: ['system:serviceaccounts']}
+- {level: None}
+";
 
 /// A running API server with its store. Both end, and their data goes, when this value is dropped.
 #[derive(Debug)]
@@ -44,13 +55,22 @@ pub struct ApiServer {
 impl ApiServer {
     /// Starts both on free ports of 127.0.0.1, after building them if this user has not done so before.
     pub async fn start() -> Result<Self> {
+        Self::start_with(false).await
+    }
+
+    /// The same, with a log of everything that service accounts ask for: [`Self::audit`].
+    pub async fn start_audited() -> Result<Self> {
+        Self::start_with(true).await
+    }
+
+    async fn start_with(audited: bool) -> Result<Self> {
         // Only the first call has an effect; whichever provider is there then will do.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let tools = PathBuf::from(last_line_of(&repository().join("tests/tools/build.sh")).await?);
         let mut attempt = 1;
         loop {
             // Somebody else may take a port between the look for a free one and its use.
-            match Self::start_once(&tools).await {
+            match Self::start_once(&tools, audited).await {
                 Ok(started) => return Ok(started),
                 Err(error) if attempt < ATTEMPTS && format!("{error:#}").contains("address already in use") => {
                     attempt += 1;
@@ -60,7 +80,7 @@ impl ApiServer {
         }
     }
 
-    async fn start_once(tools: &Path) -> Result<Self> {
+    async fn start_once(tools: &Path, audited: bool) -> Result<Self> {
         let scratch = Scratch::new("apiserver")?;
         let etcd_url = format!("http://127.0.0.1:{}", free_port()?);
         let etcd = start_etcd(tools, &scratch, &etcd_url)?;
@@ -69,6 +89,9 @@ impl ApiServer {
         let token = random_token()?;
         write_private(&scratch.join("tokens.csv"), &format!("{token},admin,admin,system:masters\n"))?;
         write_private(&scratch.join("service-account.key"), &private_key()?)?;
+        if audited {
+            std::fs::write(scratch.join(AUDIT_POLICY), AUDITED)?;
+        }
         let mut server = start_server(tools, &scratch, &etcd_url, port)?;
 
         let ca = scratch.join("certs/apiserver.crt");
@@ -128,6 +151,14 @@ impl ApiServer {
         std::fs::read_to_string(self.scratch.join("kube-apiserver.log")).unwrap_or_default()
     }
 
+    /// What service accounts have asked for so far, as `audit.k8s.io/v1` events; nothing unless it was started so.
+    pub fn audit(&self) -> Result<Vec<Value>> {
+        let text = std::fs::read_to_string(self.scratch.join("audit.log")).unwrap_or_default();
+        // The last line may be half written.
+        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+        complete.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    }
+
     /// Writes a kubeconfig with a token of a service account, which is made, with its namespace, if it is not there.
     /// The context's namespace is that of the account.
     pub async fn kubeconfig_for_service_account(&self, namespace: &str, name: &str) -> Result<PathBuf> {
@@ -144,7 +175,16 @@ impl ApiServer {
         let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);
         let wanted = ServiceAccount { metadata: metadata(name), ..ServiceAccount::default() };
         accounts.patch(name, &apply, &Patch::Apply(&wanted)).await?;
+        self.kubeconfig_with_token(url, namespace, name).await
+    }
 
+    /// The same for a service account that has to be there.
+    pub async fn kubeconfig_of(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        self.kubeconfig_with_token(&self.url(), namespace, name).await
+    }
+
+    async fn kubeconfig_with_token(&self, url: &str, namespace: &str, name: &str) -> Result<PathBuf> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin_client()?, namespace);
         let request = TokenRequest {
             spec: TokenRequestSpec { expiration_seconds: Some(24 * 60 * 60), ..TokenRequestSpec::default() },
             ..TokenRequest::default()
@@ -228,6 +268,9 @@ fn start_server(tools: &Path, scratch: &Scratch, etcd_url: &str, port: u16) -> R
         // Waits for the default account of a namespace, which a controller makes that does not run here.
         .arg("--disable-admission-plugins=ServiceAccount")
         .args(["--endpoint-reconciler-type=none", "--profiling=false", "--shutdown-delay-duration=0s"]);
+    if scratch.join(AUDIT_POLICY).exists() {
+        command.args([flag("audit-policy-file", AUDIT_POLICY), flag("audit-log-path", "audit.log")]);
+    }
     Process::start("kube-apiserver", without_proxies(&mut command), scratch.join("kube-apiserver.log"))
 }
 

@@ -86,7 +86,17 @@ pub fn documents(yaml: &str) -> Result<Vec<DynamicObject>> {
     Ok(found)
 }
 
-async fn apply(client: &Client, mut object: DynamicObject) -> Result<DynamicObject> {
+/// Whether the server would take an object, every field of it: an error if not. Nothing is stored.
+pub async fn would_apply(client: &Client, object: DynamicObject) -> Result<DynamicObject> {
+    let strict = PatchParams::apply(FIELD_MANAGER).force().dry_run().validation_strict();
+    apply_with(client, object, &strict).await
+}
+
+async fn apply(client: &Client, object: DynamicObject) -> Result<DynamicObject> {
+    apply_with(client, object, &PatchParams::apply(FIELD_MANAGER).force()).await
+}
+
+async fn apply_with(client: &Client, mut object: DynamicObject, how: &PatchParams) -> Result<DynamicObject> {
     let types = object.types.clone().context("an object without apiVersion and kind")?;
     let name = object.metadata.name.clone().with_context(|| format!("a {} without a name", types.kind))?;
     let kind = GroupVersionKind::try_from(&types)?;
@@ -103,10 +113,10 @@ async fn apply(client: &Client, mut object: DynamicObject) -> Result<DynamicObje
         Api::all_with(client.clone(), &resource)
     };
     let stored = api
-        .patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&object))
+        .patch(&name, how, &Patch::Apply(&object))
         .await
         .with_context(|| format!("{} {name} could not be applied", types.kind))?;
-    if types.kind == "CustomResourceDefinition" {
+    if types.kind == "CustomResourceDefinition" && !how.dry_run {
         eventually(Duration::from_secs(30), format_args!("definition {name} to be established"), || async {
             let seen = crate::wait::condition_of(&api.get(&name).await?, "Established")?;
             ensure!(seen.as_ref().is_some_and(|condition| condition.status == "True"), "{seen:?}");

@@ -3,6 +3,7 @@
 
 mod api;
 mod chaos;
+mod chart;
 mod clusters;
 mod converge;
 mod crowd;
@@ -14,6 +15,7 @@ mod faults;
 mod foreign;
 mod gitops;
 mod golden;
+mod helm;
 mod modes;
 mod observe;
 mod refusals;

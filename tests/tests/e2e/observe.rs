@@ -247,7 +247,7 @@ async fn events_are_of_transitions_alone_short_and_without_what_changes_each_tim
 }
 
 /// The answer's status and body, by curl: it speaks TLS, and no client of ours would accept such a certificate.
-fn scrape(address: &str, token: Option<&str>) -> Result<(u16, String)> {
+pub fn scrape(address: &str, token: Option<&str>) -> Result<(u16, String)> {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--insecure", "--max-time", "30", "--write-out", "\n%{http_code}"]);
     command.args(["--noproxy", "*"]);
