@@ -27,6 +27,8 @@ pub enum Command {
     Controller(Box<ControllerArgs>),
     /// Print the custom resource definitions as YAML, for `kubectl apply --server-side -f -`
     Crds,
+    /// Print the IAM policies that the controller needs: as JSON, as a CloudFormation template, or for Terraform
+    IamPolicy(Box<crate::iam_policy::IamPolicyArgs>),
 }
 
 /// The settings of the controller.
@@ -176,7 +178,7 @@ pub enum Mode {
     Observe,
 }
 
-fn cluster_id(text: &str) -> Result<String, String> {
+pub(crate) fn cluster_id(text: &str) -> Result<String, String> {
     if (1..=63).contains(&text.len()) && is_name(text, true) {
         return Ok(text.to_owned());
     }
@@ -233,7 +235,7 @@ mod tests {
         let cli = Cli::try_parse_from(["ssm-ready", "controller"].iter().chain(args))?;
         match cli.command {
             Command::Controller(args) => Ok(*args),
-            Command::Crds => panic!("another command"),
+            _ => panic!("another command"),
         }
     }
 

@@ -9,6 +9,7 @@ pub mod context;
 mod documents;
 pub mod election;
 pub mod http;
+pub mod iam_policy;
 pub mod kube_io;
 pub mod metrics;
 #[cfg(test)]

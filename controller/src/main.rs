@@ -25,6 +25,7 @@ const SILENT_FOR: Duration = Duration::from_secs(90);
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Crds => crds(),
+        Command::IamPolicy(args) => ssm_ready::iam_policy::print(*args),
         Command::Controller(args) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             let ending = telemetry::init(args.log_format, &args.log_level, runtime.handle())?;

@@ -15,8 +15,8 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use ssm_ready_core::{
     facts::{
-        Endpoint, Identity, Instance, ManagedNode, NetworkInterface, Permission, Principal, RouteTable, Scope,
-        SecurityGroup, Service, Subnet, Vpc, VpcAttribute,
+        Endpoint, Identity, Instance, ManagedNode, NetworkInterface, Permission, Principal, Question, RouteTable,
+        Scope, SecurityGroup, Service, Subnet, Vpc, VpcAttribute,
     },
     fault::Fault,
     ids::{Region, SecurityGroupId, VpcId},
@@ -68,12 +68,13 @@ pub trait Cloud: Debug + Send + Sync + 'static {
     /// The network interfaces that carry a security group.
     async fn network_interfaces(&self, scope: &Scope, group: &SecurityGroupId) -> Result<Vec<NetworkInterface>, Fault>;
 
-    /// Whether the principal's own policies allow each of these IAM actions on any resource.
+    /// Whether the principal's own policies allow each of these IAM actions. What hangs on condition keys that the
+    /// question does not have is left out of the answer.
     async fn permissions(
         &self,
         principal: &Principal,
         region: &Region,
-        actions: &[String],
+        question: &Question,
     ) -> Result<Vec<Permission>, Fault>;
 
     /// Changes AWS. The only method that does.

@@ -182,7 +182,7 @@ operations! {
     /// Sets tags.
     CreateTags { "ec2", OURS, Ec2Tags, "declared tags, and ownership when taking over" }
     /// Removes tags.
-    DeleteTags { "ec2", OURS, Ec2Tags, "tags no longer declared, and ownership of what is kept" }
+    DeleteTags { "ec2", OURS, Ec2Tags, "the ownership of what is kept when its object is deleted" }
     /// Switches on a DNS attribute of a VPC.
     ModifyVpcAttribute { "ec2", Purpose::Write { guard: "dns.attributes: Enforce; only ever switched on" }, Ec2Write, "private DNS needs both attributes" }
 }

@@ -393,6 +393,25 @@ pub struct NetworkInterface {
     pub description: String,
 }
 
+/// What IAM is asked of a role: whether it may do these actions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Question {
+    /// The IAM actions.
+    pub actions: Vec<String>,
+    /// The ARN of what they act on; anything, where it is not said. It need not exist.
+    pub resource: Option<String>,
+    /// What the request would say: condition keys, each with its one value.
+    pub context: Vec<(String, String)>,
+}
+
+impl Question {
+    /// Whether the actions are allowed on anything.
+    #[must_use]
+    pub fn of(actions: &[String]) -> Self {
+        Self { actions: actions.to_vec(), ..Self::default() }
+    }
+}
+
 /// What IAM says of one action for the role in use (SimulatePrincipalPolicy).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permission {

@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod facts;
 pub mod fault;
 pub mod foresee;
+pub mod iam;
 pub mod ids;
 pub mod instances;
 #[cfg(test)]

@@ -127,12 +127,36 @@ pub fn explain(fault: &Fault, principal: Option<&str>) -> (Reason, String) {
     };
     let message = match reason {
         Reason::PermissionDenied | Reason::DnsAttributesDenied => {
-            format!("{who} may not {}: allow it to the role ({})", fault.operation, reason.fix().trim_end_matches('.'))
+            format!("{who} may not {}: allow it to the role ({})", denied(fault), reason.fix().trim_end_matches('.'))
         }
         Reason::RateLimited => format!("{} waits for its turn under AWS's rate limit", fault.operation),
         _ => format!("{}. {}", fault.to_string().trim_end_matches('.'), reason.fix()),
     };
     (reason, message)
+}
+
+/// What was denied, in AWS's words where it says so: a call may want other actions than its own (ec2:CreateTags), on any
+/// of the things that it names, and may be denied by other policies than the role's.
+fn denied(fault: &Fault) -> String {
+    let own = fault.operation.iam_action();
+    let Some((_, said)) = fault.message.split_once("is not authorized to perform: ") else { return own };
+    let word = |text: &str| text.split_whitespace().next().unwrap_or_default().trim_end_matches('.').to_owned();
+    let action = word(said);
+    if action.is_empty() {
+        return own;
+    }
+    let resource =
+        said.split_once("on resource: ").map(|(_, resource)| word(resource)).filter(|r| r.starts_with("arn:"));
+    let by =
+        said.split_once("with an explicit deny in ").map(|(_, policy)| policy.split('.').next().unwrap_or_default());
+    let mut text = if action == own { own } else { format!("{own}, which takes {action}") };
+    if let Some(resource) = resource {
+        text.push_str(&format!(" on {resource}"));
+    }
+    if let Some(policy) = by.filter(|policy| !policy.is_empty()) {
+        text.push_str(&format!(", by an explicit deny in {policy}"));
+    }
+    text
 }
 
 fn conflict(fault: &Fault) -> Reason {
@@ -975,6 +999,38 @@ mod tests {
             if condition(&found, "Stalled").is_some() {
                 prop_assert!(condition(&report(&verdict, &applied, later), "Stalled").is_some());
             }
+        }
+    }
+
+    #[test]
+    fn a_denial_names_what_is_lacking_in_aws_words() {
+        let said = |message: &str| {
+            explain(&Fault::from_answer(Operation::CreateVpcEndpoint, "UnauthorizedOperation", 403, message), None).1
+        };
+        let begin = "You are not authorized to perform this operation. User: arn:aws:sts::1:assumed-role/a/b is not authorized to perform: ";
+        for (message, wanted) in [
+            ("", "the role may not ec2:CreateVpcEndpoint: allow it"),
+            ("is not authorized to perform: ", "the role may not ec2:CreateVpcEndpoint: allow it"),
+            (
+                &*format!(
+                    "{begin}ec2:CreateTags on resource: arn:aws:ec2:eu-west-1:1:vpc-endpoint/* because no identity-based policy allows the ec2:CreateTags action"
+                ),
+                "the role may not ec2:CreateVpcEndpoint, which takes ec2:CreateTags on arn:aws:ec2:eu-west-1:1:vpc-endpoint/*: allow it",
+            ),
+            (
+                &*format!(
+                    "{begin}ec2:CreateVpcEndpoint on resource: arn:aws:ec2:eu-west-1:1:subnet/subnet-1 because no"
+                ),
+                "the role may not ec2:CreateVpcEndpoint on arn:aws:ec2:eu-west-1:1:subnet/subnet-1: allow it",
+            ),
+            (
+                &*format!("{begin}ec2:CreateVpcEndpoint with an explicit deny in a service control policy. More"),
+                "the role may not ec2:CreateVpcEndpoint, by an explicit deny in a service control policy: allow it",
+            ),
+            (&*format!("{begin}ec2:CreateVpcEndpoint."), "the role may not ec2:CreateVpcEndpoint: allow it"),
+        ] {
+            let found = said(message);
+            assert!(found.starts_with(wanted), "{message}: {found}");
         }
     }
 }

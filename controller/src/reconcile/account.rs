@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use kube::{Api, ResourceExt, api::ListParams};
 use ssm_ready_core::{
-    calls::{Operation, Purpose},
+    facts::Permission,
     fault::{Fault, truncate},
+    iam,
     posture::Mode,
     reason::{Reason, Waits},
     report::{Condition, Status, explain},
@@ -214,12 +215,7 @@ async fn preflight(
     let outcome = match known {
         Some(outcome) => outcome,
         None => {
-            let actions: Vec<String> = Operation::ALL
-                .iter()
-                .filter(|o| o.purpose() != Purpose::Identity && (ctx.settings.mode == Mode::Enforce || !o.writes()))
-                .map(|o| o.iam_action())
-                .collect();
-            let outcome = ctx.cloud.permissions(&roles.write, region, &actions).await;
+            let outcome = ask(ctx, roles, region).await;
             ctx.local(key, |local| {
                 local.permissions = Some((ctx.outside.steady(), outcome.clone()));
                 local.asked_for = asked;
@@ -228,6 +224,16 @@ async fn preflight(
         }
     };
     Ok(outcome?.into_iter().filter(|p| !p.allowed).map(|p| p.action).collect())
+}
+
+/// What IAM says to each of the questions.
+async fn ask(ctx: &Context, roles: &Roles, region: &ssm_ready_core::ids::Region) -> Result<Vec<Permission>, Fault> {
+    let mut permissions = Vec::new();
+    let questions = iam::questions(&roles.write, region, &ctx.settings.cluster, ctx.settings.mode == Mode::Enforce);
+    for question in &questions {
+        permissions.extend(ctx.cloud.permissions(&roles.write, region, question).await?);
+    }
+    Ok(permissions)
 }
 
 fn permissions_condition(missing: Result<Vec<String>, Fault>) -> (Condition, Vec<String>) {

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use aws_sdk_ec2::types as ec2;
-use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
+use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType};
 use aws_sdk_ssm::types::InstanceInformation;
 use ipnet::IpNet;
 use ssm_ready_core::{
@@ -262,10 +262,13 @@ pub(super) fn network_interface(interface: &ec2::NetworkInterface) -> Option<Net
 /// What IAM says of an action; none where it cannot say, because a policy's condition asks for what only a real call
 /// has, such as the tags of a request.
 pub(super) fn permission(result: &EvaluationResult) -> Option<Permission> {
+    // For a resource that the question names they are with that resource.
+    let of_resources = result.resource_specific_results().iter().flat_map(|of| of.missing_context_values());
     let decision = result.eval_decision().as_str();
     let allowed = is(decision, PolicyEvaluationDecisionType::Allowed.as_str());
     let denied = is(decision, PolicyEvaluationDecisionType::ExplicitDeny.as_str());
-    let known = allowed || denied || result.missing_context_values().is_empty();
+    let missing = of_resources.chain(result.missing_context_values()).next().is_some();
+    let known = allowed || denied || !missing;
     known.then(|| Permission { action: result.eval_action_name().to_owned(), allowed })
 }
 
@@ -278,6 +281,18 @@ pub(super) fn tags_of(tags: &Tags) -> Vec<ec2::Tag> {
 pub(super) fn tag_specification(of: ec2::ResourceType, tags: &Tags) -> Option<Vec<ec2::TagSpecification>> {
     (!tags.is_empty())
         .then(|| vec![ec2::TagSpecification::builder().resource_type(of).set_tags(Some(tags_of(tags))).build()])
+}
+
+/// What a question says of the request, or nothing to be sent.
+pub(super) fn context_entries(context: &[(String, String)]) -> Option<Vec<ContextEntry>> {
+    let entry = |(key, value): &(String, String)| {
+        ContextEntry::builder()
+            .context_key_name(key)
+            .context_key_values(value)
+            .context_key_type(ContextKeyTypeEnum::String)
+            .build()
+    };
+    (!context.is_empty()).then(|| context.iter().map(entry).collect())
 }
 
 /// Ingress rules, as the SDK takes them: one permission for each protocol and port range.

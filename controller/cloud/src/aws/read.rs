@@ -17,8 +17,8 @@ use aws_sdk_ssm::{
 use ssm_ready_core::{
     calls::Operation,
     facts::{
-        Endpoint, Identity, Instance, ManagedNode, NetworkInterface, Permission, Principal, RouteTable, Scope,
-        SecurityGroup, Service, Subnet, Vpc, VpcAttribute,
+        Endpoint, Identity, Instance, ManagedNode, NetworkInterface, Permission, Principal, Question, RouteTable,
+        Scope, SecurityGroup, Service, Subnet, Vpc, VpcAttribute,
     },
     fault::Fault,
     ids::{Region, SecurityGroupId, VpcId},
@@ -201,9 +201,9 @@ impl Cloud for AwsCloud {
         &self,
         principal: &Principal,
         region: &Region,
-        actions: &[String],
+        question: &Question,
     ) -> Result<Vec<Permission>, Fault> {
-        if actions.is_empty() {
+        if question.actions.is_empty() {
             return Ok(Vec::new());
         }
         let at = At::new(principal, region);
@@ -216,7 +216,9 @@ impl Cloud for AwsCloud {
                     .iam()
                     .simulate_principal_policy()
                     .policy_source_arn(&source)
-                    .set_action_names(Some(actions.to_vec()))
+                    .set_action_names(Some(question.actions.clone()))
+                    .set_resource_arns(question.resource.clone().map(|arn| vec![arn]))
+                    .set_context_entries(convert::context_entries(&question.context))
                     .max_items(PAGE)
                     .set_marker(marker)
                     .send()

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use ssm_ready_core::{
     calls::Operation,
     facts::{
-        Endpoint, Identity, Instance, ManagedNode, NetworkInterface, Permission, Principal, RouteTable, Scope,
-        SecurityGroup, Service, Subnet, Vpc, VpcAttribute,
+        Endpoint, Identity, Instance, ManagedNode, NetworkInterface, Permission, Principal, Question, RouteTable,
+        Scope, SecurityGroup, Service, Subnet, Vpc, VpcAttribute,
     },
     fault::{ACCOUNT_MISMATCH, Fault, FaultKind, NO_CREDENTIALS},
     ids::{AccountId, Region, SecurityGroupId, VpcId},
@@ -388,7 +388,7 @@ impl Cloud for SimCloud {
         &self,
         principal: &Principal,
         region: &Region,
-        actions: &[String],
+        question: &Question,
     ) -> Result<Vec<Permission>, Fault> {
         let session = self.session(principal, region).await?;
         let at = At {
@@ -404,7 +404,7 @@ impl Cloud for SimCloud {
                 at,
                 Operation::SimulatePrincipalPolicy,
                 None,
-                |world| Ok(world.permissions(at.account, at.role, actions)),
+                |world| Ok(world.permissions(at.account, at.role, &question.actions)),
                 |_| Outcome::Done,
             )
             .await;

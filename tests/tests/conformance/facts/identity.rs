@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use ssm_ready_core::{
     calls::Operation,
-    facts::{EndpointState, Principal, RoleStep, Scope},
+    facts::{EndpointState, Principal, Question, RoleStep, Scope},
     fault::{ACCOUNT_MISMATCH, Fault, FaultKind},
     ids::{RoleArn, Secret},
     write::Write,
@@ -234,7 +234,7 @@ async fn permissions_follow_denials(lab: &dyn Lab) -> Result<()> {
     let actions = actions.map(str::to_owned);
     lab.weather(&at, Operation::DeleteVpcEndpoints, Weather::Denied).await?;
     let cloud = lab.cloud();
-    let mut said = cloud.permissions(&at.principal(), &at.region, &actions).await?;
+    let mut said = cloud.permissions(&at.principal(), &at.region, &Question::of(&actions)).await?;
     said.sort_by(|one, other| one.action.cmp(&other.action));
     let said: Vec<_> = said.iter().map(|permission| (permission.action.as_str(), permission.allowed)).collect();
     assert_eq!(

@@ -10,7 +10,7 @@ use std::{
 
 use ssm_ready_core::{
     calls::Operation,
-    facts::{EndpointState, EndpointType, IngressRule, IpAddressType, RuleSource, Scope, Tags, VpcAttribute},
+    facts::{EndpointState, EndpointType, IngressRule, IpAddressType, Question, RuleSource, Scope, Tags, VpcAttribute},
     fault::{Fault, FaultKind, HELD_BACK, NO_ANSWER},
     ids::{AccountId, Region},
     write::{EndpointChange, FULL_ACCESS_POLICY, NewEndpoint, Write, Written},
@@ -263,7 +263,10 @@ async fn a_denial_is_one() {
     let (cloud, scope) = (cloud(&aws), scope());
     let fault = cloud.vpcs(&scope).await.unwrap_err();
     assert_eq!((fault.kind, fault.message.as_str()), (FaultKind::Denied, "You are not."));
-    let fault = cloud.permissions(&scope.principal, &scope.region, &["ec2:DescribeVpcs".into()]).await.unwrap_err();
+    let fault = cloud
+        .permissions(&scope.principal, &scope.region, &Question::of(&["ec2:DescribeVpcs".into()]))
+        .await
+        .unwrap_err();
     assert_eq!((fault.kind, fault.operation), (FaultKind::Denied, Operation::SimulatePrincipalPolicy));
 }
 
@@ -409,7 +412,12 @@ async fn permissions_are_asked_in_one_call_of_many_pages() {
     });
     let (cloud, scope) = (cloud(&aws), scope());
     let actions = ["ec2:DescribeVpcs".to_owned(), "ec2:CreateTags".to_owned()];
-    let found = cloud.permissions(&scope.principal, &scope.region, &actions).await.unwrap();
+    let question = Question {
+        resource: Some("arn:aws:ec2:eu-west-1:111122223333:vpc/vpc-1".into()),
+        context: vec![("ec2:Attribute".into(), "EnableDnsSupport".into())],
+        ..Question::of(&actions)
+    };
+    let found = cloud.permissions(&scope.principal, &scope.region, &question).await.unwrap();
     let found: Vec<(&str, bool)> = found.iter().map(|p| (p.action.as_str(), p.allowed)).collect();
     assert_eq!(found, [("ec2:DescribeVpcs", true), ("ec2:CreateTags", false)]);
     let seen = aws.of("SimulatePrincipalPolicy");
@@ -418,7 +426,11 @@ async fn permissions_are_asked_in_one_call_of_many_pages() {
         (seen[0].field("ActionNames.member.1"), seen[0].field("ActionNames.member.2")),
         ("ec2:DescribeVpcs", "ec2:CreateTags")
     );
-    assert!(cloud.permissions(&scope.principal, &scope.region, &[]).await.unwrap().is_empty());
+    assert_eq!(seen[1].field("ResourceArns.member.1"), "arn:aws:ec2:eu-west-1:111122223333:vpc/vpc-1");
+    let context = |field: &str| seen[1].field(&format!("ContextEntries.member.1.{field}")).to_owned();
+    assert_eq!((context("ContextKeyName"), context("ContextKeyType")), ("ec2:Attribute".into(), "string".into()));
+    assert_eq!(context("ContextKeyValues.member.1"), "EnableDnsSupport");
+    assert!(cloud.permissions(&scope.principal, &scope.region, &Question::of(&[])).await.unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use proptest::{prelude::*, sample::Index};
 use ssm_ready_core::{
     calls::Operation,
-    facts::{EndpointType, IngressRule, RuleSource, Tags, VpcAttribute},
+    facts::{EndpointType, IngressRule, Question, RuleSource, Tags, VpcAttribute},
     fault::Fault,
     write::{EndpointChange, NewEndpoint, Write, Written},
 };
@@ -268,7 +268,7 @@ async fn call(cloud: &AwsCloud, name: &str) -> Result<bool, Fault> {
             named(&cloud.network_interfaces(&scope, &"sg-1".into()).await?, |interface| interface.id.as_str())
         }
         "SimulatePrincipalPolicy" => {
-            cloud.permissions(&principal(), &scope.region, &["ec2:DescribeVpcs".to_owned()]).await?;
+            cloud.permissions(&principal(), &scope.region, &Question::of(&["ec2:DescribeVpcs".to_owned()])).await?;
             true
         }
         other => panic!("no call {other}"),

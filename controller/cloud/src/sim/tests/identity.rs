@@ -2,6 +2,7 @@
 
 use ssm_ready_core::{
     calls::Operation,
+    facts::Question,
     fault::{ACCOUNT_MISMATCH, FaultKind, NO_CREDENTIALS},
 };
 
@@ -119,7 +120,7 @@ async fn permissions_come_and_go_with_a_delay() {
     let cloud = place.sim.cloud(Arc::new(Open));
     let actions = ["ec2:CreateVpcEndpoint".to_owned(), "ec2:DescribeVpcs".to_owned(), "ec2:Other".to_owned()];
     let allowed = async || {
-        let permissions = cloud.permissions(&principal(), &region(), &actions).await.unwrap();
+        let permissions = cloud.permissions(&principal(), &region(), &Question::of(&actions)).await.unwrap();
         permissions.into_iter().map(|permission| permission.allowed).collect::<Vec<_>>()
     };
     let deny = |operations: &[Operation]| {
@@ -146,7 +147,10 @@ async fn permissions_come_and_go_with_a_delay() {
     assert_eq!(cloud.write(&scope(), &create(&tagged)).await.unwrap_err().code, "UnauthorizedOperation");
     deny(&[Operation::DescribeInstanceInformation, Operation::SimulatePrincipalPolicy]);
     assert_eq!(cloud.managed_nodes(&scope()).await.unwrap_err().code, "AccessDeniedException");
-    assert_eq!(cloud.permissions(&principal(), &region(), &actions).await.unwrap_err().code, "AccessDenied");
+    assert_eq!(
+        cloud.permissions(&principal(), &region(), &Question::of(&actions)).await.unwrap_err().code,
+        "AccessDenied"
+    );
 }
 
 #[test]

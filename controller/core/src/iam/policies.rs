@@ -1,0 +1,337 @@
+//! The statements.
+//!
+//! What each action takes is from AWS's service authorization reference for EC2: CreateVpcEndpoint is allowed only if it
+//! is for the endpoint, the VPC, each subnet, group and route table; ModifyVpcEndpoint likewise without the VPC. What is
+//! made carries tags in the same call, which takes ec2:CreateTags with the name of the call in ec2:CreateAction.
+
+use super::{
+    Feature, HubIdentity, Settings,
+    document::{Effect, Parameter, Policy, Statement, Text},
+};
+use crate::{
+    calls::{Operation, Purpose},
+    posture::{CLUSTER_TAG, OWNER_TAG, ServiceName},
+};
+
+/// What the tags of a session of EKS Pod Identity take.
+const TAG_SESSION: &str = "sts:TagSession";
+
+fn ec2(kind: &str) -> Text {
+    Text::from("arn:").then(Parameter::Partition).and(":ec2:*:").then(Parameter::Account).and(&format!(":{kind}/*"))
+}
+
+fn of_request(key: &str) -> String {
+    format!("aws:RequestTag/{key}")
+}
+
+fn of_resource(key: &str) -> String {
+    format!("aws:ResourceTag/{key}")
+}
+
+fn action(operation: Operation) -> String {
+    operation.iam_action()
+}
+
+fn iam(account: &Text, rest: &str) -> Text {
+    Text::from("arn:").then(Parameter::Partition).and(":iam::").followed_by(account.clone()).and(rest)
+}
+
+/// The roles' ARNs in an account: the prefix itself, and what begins with it and a dash.
+fn roles(account: &Text) -> Vec<Text> {
+    let role = || iam(account, ":role").then(Parameter::RolePath).then(Parameter::RolePrefix);
+    vec![role(), role().and("-*")]
+}
+
+/// Statements that keep a role to the declared regions.
+fn only_regions(settings: &Settings) -> Option<Statement> {
+    if settings.regions.is_empty() {
+        return None;
+    }
+    let mut deny = Statement::allow(
+        "OnlyTheseRegions",
+        "keeps the role to the given regions, whatever else it is allowed",
+        ["ec2:*", "ssm:*"],
+        [Text::from("*")],
+    )
+    .when("StringNotEquals", "aws:RequestedRegion", settings.regions.iter().map(String::as_str));
+    deny.effect = Effect::Deny;
+    Some(deny)
+}
+
+/// What the controller's own role may do: take on the roles of the accounts, and nothing else.
+#[must_use]
+pub fn hub(settings: &Settings, accounts: &[String]) -> Policy {
+    let resources: Vec<Text> = if accounts.is_empty() {
+        roles(&"*".into())
+    } else {
+        accounts.iter().flat_map(|account| roles(&account.as_str().into())).collect()
+    };
+    let mut actions = vec![action(Operation::AssumeRole)];
+    if matches!(settings.identity, Some(HubIdentity::PodIdentity { .. })) {
+        actions.push(TAG_SESSION.to_owned());
+    }
+    let mut assume = Statement::allow(
+        "AssumeTheRolesOfAccounts",
+        "the one thing that the controller does as itself; sts:TagSession only with EKS Pod Identity, whose sessions have tags that go along",
+        actions,
+        resources,
+    );
+    if settings.organization.is_some() {
+        assume = assume.when("StringEquals", "aws:ResourceOrgID", [Parameter::Organization]);
+    }
+    Policy { statements: vec![assume] }
+}
+
+/// Who may take on the controller's own role.
+#[must_use]
+pub fn hub_trust(settings: &Settings, identity: &HubIdentity) -> Policy {
+    let (namespace, account) = (&settings.namespace, &settings.service_account);
+    let statement = match identity {
+        HubIdentity::Irsa { provider } => {
+            let hub = settings.hub_account().map_or(Text::from(Parameter::Account), Text::from);
+            Statement::allow(
+                "ServiceAccountOfTheController",
+                "IAM roles for service accounts: the token of this service account, and no other",
+                ["sts:AssumeRoleWithWebIdentity"],
+                [],
+            )
+            .of("Federated", iam(&hub, ":oidc-provider/").and(provider))
+            .when("StringEquals", format!("{provider}:aud"), ["sts.amazonaws.com"])
+            .when(
+                "StringEquals",
+                format!("{provider}:sub"),
+                [format!("system:serviceaccount:{namespace}:{account}")],
+            )
+        }
+        HubIdentity::PodIdentity { cluster } => {
+            let statement = Statement::allow(
+                "PodOfTheController",
+                "EKS Pod Identity: the pods of this service account, and no other",
+                [action(Operation::AssumeRole), TAG_SESSION.to_owned()],
+                [],
+            )
+            .of("Service", "pods.eks.amazonaws.com".into())
+            .when("StringEquals", of_request("kubernetes-namespace"), [namespace.as_str()])
+            .when("StringEquals", of_request("kubernetes-service-account"), [account.as_str()]);
+            match cluster {
+                Some(arn) => statement.when("StringEquals", of_request("eks-cluster-arn"), [arn.as_str()]),
+                None => statement,
+            }
+        }
+    };
+    Policy { statements: vec![statement] }
+}
+
+/// Who may take on the roles of an account: the controller's own role, with the external id.
+#[must_use]
+pub fn trust(settings: &Settings, external_id: bool) -> Policy {
+    let mut actions = vec![action(Operation::AssumeRole)];
+    if matches!(settings.identity, Some(HubIdentity::PodIdentity { .. })) {
+        actions.push(TAG_SESSION.to_owned());
+    }
+    let mut statement = Statement::allow(
+        "TheControllerAlone",
+        "the controller's own role, exactly, and only with the external id; sts:TagSession as in the hub's policy",
+        actions,
+        [],
+    )
+    .of("AWS", Parameter::HubRole.into());
+    if external_id {
+        statement = statement.when("StringEquals", "sts:ExternalId", [Parameter::ExternalId]);
+    }
+    if settings.organization.is_some() {
+        statement = statement.when("StringEquals", "aws:PrincipalOrgID", [Parameter::Organization]);
+    }
+    Policy { statements: vec![statement] }
+}
+
+/// What a role needs that only looks; one that changes AWS needs it too.
+#[must_use]
+pub fn observe(settings: &Settings) -> Policy {
+    let reads = Operation::ALL.iter().filter(|operation| matches!(operation.purpose(), Purpose::Read(_)));
+    let own = [Operation::DescribeVpcAttribute, Operation::SimulatePrincipalPolicy];
+    let lists = reads.filter(|operation| !own.contains(operation)).map(|operation| action(*operation));
+    let mut statements = vec![
+        Statement::allow("Read", "lists, for which AWS knows no resource to name", lists, [Text::from("*")]),
+        Statement::allow(
+            "ReadVpcAttributes",
+            "whether DNS is on in a VPC, one attribute a call",
+            [action(Operation::DescribeVpcAttribute)],
+            [ec2("vpc")],
+        ),
+        Statement::allow(
+            "AskWhatIsAllowed",
+            "the condition PermissionsReady: IAM is asked what these roles, and no others, may do. Without it, it is Unknown, and nothing else is different",
+            [action(Operation::SimulatePrincipalPolicy)],
+            roles(&Parameter::Account.into()),
+        ),
+    ];
+    statements.extend(only_regions(settings));
+    Policy { statements }
+}
+
+/// What a role needs beyond [`observe`] to change AWS.
+#[must_use]
+pub fn enforce(settings: &Settings) -> Policy {
+    let has = |feature: Feature| settings.features.contains(&feature);
+    let mut statements = Vec::new();
+    if has(Feature::VpcEndpoints) {
+        endpoints(settings, &mut statements);
+    }
+    if has(Feature::SecurityGroup) {
+        group(&mut statements);
+    }
+    tagging(settings, &mut statements);
+    if has(Feature::Deletion) {
+        deletion(&mut statements);
+    }
+    if has(Feature::DnsAttributes) {
+        statements.push(
+            Statement::allow(
+                "SwitchOnDns",
+                "private DNS needs both attributes; the controller only ever switches them on, and IAM has no key for that",
+                [action(Operation::ModifyVpcAttribute)],
+                [ec2("vpc")],
+            )
+            .when("StringEquals", "ec2:Attribute", ["EnableDnsSupport", "EnableDnsHostnames"]),
+        );
+    }
+    if has(Feature::HostedZones) {
+        statements.push(Statement::allow(
+            "AssociateHostedZones",
+            "named by AWS as an action that CreateVpcEndpoint depends on; it is not known to be checked for AWS's own services",
+            ["route53:AssociateVPCWithHostedZone"],
+            [Text::from("arn:").then(Parameter::Partition).and(":route53:::hostedzone/*")],
+        ));
+    }
+    statements.extend(only_regions(settings));
+    Policy { statements }
+}
+
+fn endpoints(settings: &Settings, statements: &mut Vec<Statement>) {
+    let create = || [action(Operation::CreateVpcEndpoint)];
+    let names = |prefix: Text| ServiceName::ALL.iter().map(move |service| prefix.clone().and(&format!(".*.{service}")));
+    let names = names(super::COMMON_PREFIX.into()).chain(names(Parameter::EndpointPrefix.into()));
+    let gateway = settings.features.contains(&Feature::S3Gateway);
+    let mut places = vec![ec2("vpc"), ec2("subnet")];
+    places.extend(gateway.then(|| ec2("route-table")));
+    let mut changed = vec![ec2("subnet"), ec2("security-group")];
+    changed.extend(gateway.then(|| ec2("route-table")));
+    let mut groups = Statement::allow(
+        "CreateEndpointWithGroup",
+        "with our security group; with any, where groups of yours are used",
+        create(),
+        [ec2("security-group")],
+    );
+    if !settings.features.contains(&Feature::ExistingSecurityGroups) {
+        groups = groups.when("StringEquals", of_resource(CLUSTER_TAG), [Parameter::ClusterId]);
+    }
+    statements.extend([
+        Statement::allow(
+            "CreateEndpoint",
+            "only endpoints that are tagged as ours from the start, and only for the services that Systems Manager needs",
+            create(),
+            [ec2("vpc-endpoint")],
+        )
+        .when("StringEquals", of_request(CLUSTER_TAG), [Parameter::ClusterId])
+        .when("StringLike", "ec2:VpceServiceName", names),
+        Statement::allow("CreateEndpointIn", "in any VPC, its subnets and its route tables", create(), places),
+        groups,
+        Statement::allow(
+            "ChangeOurEndpoints",
+            "only endpoints with our tag",
+            [action(Operation::ModifyVpcEndpoint)],
+            [ec2("vpc-endpoint")],
+        )
+        .when("StringEquals", of_resource(CLUSTER_TAG), [Parameter::ClusterId]),
+        Statement::allow(
+            "ChangeEndpointsIn",
+            "what an endpoint of ours gets or loses; a foreign group that somebody added to one has to be named to take it away",
+            [action(Operation::ModifyVpcEndpoint)],
+            changed,
+        ),
+    ]);
+}
+
+fn group(statements: &mut Vec<Statement>) {
+    statements.extend([
+        Statement::allow(
+            "CreateGroup",
+            "only a group that is tagged as ours from the start",
+            [action(Operation::CreateSecurityGroup)],
+            [ec2("security-group")],
+        )
+        .when("StringEquals", of_request(CLUSTER_TAG), [Parameter::ClusterId]),
+        Statement::allow("CreateGroupIn", "in any VPC", [action(Operation::CreateSecurityGroup)], [ec2("vpc")]),
+        Statement::allow(
+            "ChangeOurGroups",
+            "only groups with our tag",
+            [action(Operation::AuthorizeSecurityGroupIngress), action(Operation::RevokeSecurityGroupIngress)],
+            [ec2("security-group")],
+        )
+        .when("StringEquals", of_resource(CLUSTER_TAG), [Parameter::ClusterId]),
+    ]);
+}
+
+fn tagging(settings: &Settings, statements: &mut Vec<Statement>) {
+    let has = |feature: Feature| settings.features.contains(&feature);
+    let kinds = || [ec2("vpc-endpoint"), ec2("security-group")];
+    let mut made = Vec::new();
+    made.extend(has(Feature::VpcEndpoints).then_some(Operation::CreateVpcEndpoint.name()));
+    made.extend(has(Feature::SecurityGroup).then_some(Operation::CreateSecurityGroup.name()));
+    if !made.is_empty() {
+        statements.push(
+            Statement::allow(
+                "TagWhatIsMade",
+                "tags are set in the call that makes a thing; without this it fails whole",
+                [action(Operation::CreateTags)],
+                kinds(),
+            )
+            .when("StringEquals", "ec2:CreateAction", made)
+            .when("StringEquals", of_request(CLUSTER_TAG), [Parameter::ClusterId]),
+        );
+    }
+    if has(Feature::Tags) {
+        statements.push(
+            Statement::allow(
+                "TagOurs",
+                "declared tags that were edited or lost, on what is ours; never those that make a thing ours",
+                [action(Operation::CreateTags)],
+                kinds(),
+            )
+            .when("StringEquals", of_resource(CLUSTER_TAG), [Parameter::ClusterId])
+            .when("ForAllValues:StringNotEquals", "aws:TagKeys", [CLUSTER_TAG, OWNER_TAG]),
+        );
+    }
+    if has(Feature::TakeOver) {
+        statements.push(
+            Statement::allow(
+                "TakeOver",
+                "marks an endpoint or group of somebody else's as ours, which lets it be changed and deleted",
+                [action(Operation::CreateTags)],
+                kinds(),
+            )
+            .when("StringEquals", of_request(CLUSTER_TAG), [Parameter::ClusterId]),
+        );
+    }
+}
+
+fn deletion(statements: &mut Vec<Statement>) {
+    statements.extend([
+        Statement::allow(
+            "DeleteOurs",
+            "only what has our tag",
+            [action(Operation::DeleteVpcEndpoints), action(Operation::DeleteSecurityGroup)],
+            [ec2("vpc-endpoint"), ec2("security-group")],
+        )
+        .when("StringEquals", of_resource(CLUSTER_TAG), [Parameter::ClusterId]),
+        Statement::allow(
+            "LetGo",
+            "takes the owner tag, and no other, off what stays when its object is deleted",
+            [action(Operation::DeleteTags)],
+            [ec2("vpc-endpoint"), ec2("security-group")],
+        )
+        .when("StringEquals", of_resource(CLUSTER_TAG), [Parameter::ClusterId])
+        .when("ForAllValues:StringEquals", "aws:TagKeys", [OWNER_TAG]),
+    ]);
+}

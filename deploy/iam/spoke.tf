@@ -1,0 +1,366 @@
+# Made by ssm-ready iam-policy.
+
+terraform {
+  required_version = ">= 1.3"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 4.0"
+    }
+  }
+}
+
+variable "hub_role_arn" {
+  description = "The ARN of the controller's own role, which has to exist."
+  type        = string
+}
+
+variable "external_id" {
+  description = "The external id that the AwsAccount gives."
+  type        = string
+  sensitive   = true
+}
+
+variable "cluster_id" {
+  description = "The controller's --cluster-id: only what carries it in the tag ssmready.dev/cluster is changed."
+  type        = string
+  default     = "my-cluster"
+}
+
+variable "permissions_boundary" {
+  description = "The ARN of a policy that bounds the roles, if any."
+  type        = string
+  default     = null
+}
+
+variable "role_path" {
+  description = "The path of the roles."
+  type        = string
+  default     = "/"
+}
+
+variable "role_prefix" {
+  description = "What the names of the roles begin with."
+  type        = string
+  default     = "ssm-ready"
+}
+
+data "aws_partition" "current" {}
+
+data "aws_caller_identity" "current" {}
+
+locals {
+  partition  = data.aws_partition.current.partition
+  account_id = data.aws_caller_identity.current.account_id
+
+  # The names of some endpoint services begin with this instead of com.amazonaws.
+  endpoint_prefixes = {
+    aws        = "com.amazonaws"
+    aws-cn     = "cn.com.amazonaws"
+    aws-us-gov = "com.amazonaws"
+    aws-eusc   = "eu.amazonaws"
+    aws-iso    = "gov.ic.c2s"
+    aws-iso-b  = "gov.sgov.sc2s"
+    aws-iso-e  = "uk.adc-e.cloud"
+    aws-iso-f  = "gov.ic.hci.csp"
+  }
+
+  endpoint_prefix = lookup(local.endpoint_prefixes, local.partition, "com.amazonaws")
+
+  trust = {
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid    = "TheControllerAlone"
+        Effect = "Allow"
+        Principal = {
+          AWS = var.hub_role_arn
+        }
+        Action = "sts:AssumeRole"
+        Condition = {
+          StringEquals = {
+            "sts:ExternalId" = var.external_id
+          }
+        }
+      },
+    ]
+  }
+
+  observe = {
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid    = "Read"
+        Effect = "Allow"
+        Action = [
+          "ec2:DescribeVpcs",
+          "ec2:DescribeVpcEndpoints",
+          "ec2:DescribeSecurityGroups",
+          "ec2:DescribeInstances",
+          "ssm:DescribeInstanceInformation",
+          "ec2:DescribeSubnets",
+          "ec2:DescribeRouteTables",
+          "ec2:DescribeVpcEndpointServices",
+          "ec2:DescribeNetworkInterfaces",
+        ]
+        Resource = "*"
+      },
+      {
+        Sid      = "ReadVpcAttributes"
+        Effect   = "Allow"
+        Action   = "ec2:DescribeVpcAttribute"
+        Resource = "arn:${local.partition}:ec2:*:${local.account_id}:vpc/*"
+      },
+      {
+        Sid    = "AskWhatIsAllowed"
+        Effect = "Allow"
+        Action = "iam:SimulatePrincipalPolicy"
+        Resource = [
+          "arn:${local.partition}:iam::${local.account_id}:role${var.role_path}${var.role_prefix}",
+          "arn:${local.partition}:iam::${local.account_id}:role${var.role_path}${var.role_prefix}-*",
+        ]
+      },
+    ]
+  }
+
+  enforce = {
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "CreateEndpoint"
+        Effect   = "Allow"
+        Action   = "ec2:CreateVpcEndpoint"
+        Resource = "arn:${local.partition}:ec2:*:${local.account_id}:vpc-endpoint/*"
+        Condition = {
+          StringEquals = {
+            "aws:RequestTag/ssmready.dev/cluster" = var.cluster_id
+          }
+          StringLike = {
+            "ec2:VpceServiceName" = [
+              "com.amazonaws.*.ssm",
+              "com.amazonaws.*.ssmmessages",
+              "com.amazonaws.*.ec2messages",
+              "com.amazonaws.*.kms",
+              "com.amazonaws.*.logs",
+              "com.amazonaws.*.ec2",
+              "com.amazonaws.*.monitoring",
+              "com.amazonaws.*.s3",
+              "${local.endpoint_prefix}.*.ssm",
+              "${local.endpoint_prefix}.*.ssmmessages",
+              "${local.endpoint_prefix}.*.ec2messages",
+              "${local.endpoint_prefix}.*.kms",
+              "${local.endpoint_prefix}.*.logs",
+              "${local.endpoint_prefix}.*.ec2",
+              "${local.endpoint_prefix}.*.monitoring",
+              "${local.endpoint_prefix}.*.s3",
+            ]
+          }
+        }
+      },
+      {
+        Sid    = "CreateEndpointIn"
+        Effect = "Allow"
+        Action = "ec2:CreateVpcEndpoint"
+        Resource = [
+          "arn:${local.partition}:ec2:*:${local.account_id}:vpc/*",
+          "arn:${local.partition}:ec2:*:${local.account_id}:subnet/*",
+          "arn:${local.partition}:ec2:*:${local.account_id}:route-table/*",
+        ]
+      },
+      {
+        Sid      = "CreateEndpointWithGroup"
+        Effect   = "Allow"
+        Action   = "ec2:CreateVpcEndpoint"
+        Resource = "arn:${local.partition}:ec2:*:${local.account_id}:security-group/*"
+        Condition = {
+          StringEquals = {
+            "aws:ResourceTag/ssmready.dev/cluster" = var.cluster_id
+          }
+        }
+      },
+      {
+        Sid      = "ChangeOurEndpoints"
+        Effect   = "Allow"
+        Action   = "ec2:ModifyVpcEndpoint"
+        Resource = "arn:${local.partition}:ec2:*:${local.account_id}:vpc-endpoint/*"
+        Condition = {
+          StringEquals = {
+            "aws:ResourceTag/ssmready.dev/cluster" = var.cluster_id
+          }
+        }
+      },
+      {
+        Sid    = "ChangeEndpointsIn"
+        Effect = "Allow"
+        Action = "ec2:ModifyVpcEndpoint"
+        Resource = [
+          "arn:${local.partition}:ec2:*:${local.account_id}:subnet/*",
+          "arn:${local.partition}:ec2:*:${local.account_id}:security-group/*",
+          "arn:${local.partition}:ec2:*:${local.account_id}:route-table/*",
+        ]
+      },
+      {
+        Sid      = "CreateGroup"
+        Effect   = "Allow"
+        Action   = "ec2:CreateSecurityGroup"
+        Resource = "arn:${local.partition}:ec2:*:${local.account_id}:security-group/*"
+        Condition = {
+          StringEquals = {
+            "aws:RequestTag/ssmready.dev/cluster" = var.cluster_id
+          }
+        }
+      },
+      {
+        Sid      = "CreateGroupIn"
+        Effect   = "Allow"
+        Action   = "ec2:CreateSecurityGroup"
+        Resource = "arn:${local.partition}:ec2:*:${local.account_id}:vpc/*"
+      },
+      {
+        Sid    = "ChangeOurGroups"
+        Effect = "Allow"
+        Action = [
+          "ec2:AuthorizeSecurityGroupIngress",
+          "ec2:RevokeSecurityGroupIngress",
+        ]
+        Resource = "arn:${local.partition}:ec2:*:${local.account_id}:security-group/*"
+        Condition = {
+          StringEquals = {
+            "aws:ResourceTag/ssmready.dev/cluster" = var.cluster_id
+          }
+        }
+      },
+      {
+        Sid    = "TagWhatIsMade"
+        Effect = "Allow"
+        Action = "ec2:CreateTags"
+        Resource = [
+          "arn:${local.partition}:ec2:*:${local.account_id}:vpc-endpoint/*",
+          "arn:${local.partition}:ec2:*:${local.account_id}:security-group/*",
+        ]
+        Condition = {
+          StringEquals = {
+            "ec2:CreateAction" = [
+              "CreateVpcEndpoint",
+              "CreateSecurityGroup",
+            ]
+            "aws:RequestTag/ssmready.dev/cluster" = var.cluster_id
+          }
+        }
+      },
+      {
+        Sid    = "TagOurs"
+        Effect = "Allow"
+        Action = "ec2:CreateTags"
+        Resource = [
+          "arn:${local.partition}:ec2:*:${local.account_id}:vpc-endpoint/*",
+          "arn:${local.partition}:ec2:*:${local.account_id}:security-group/*",
+        ]
+        Condition = {
+          StringEquals = {
+            "aws:ResourceTag/ssmready.dev/cluster" = var.cluster_id
+          }
+          "ForAllValues:StringNotEquals" = {
+            "aws:TagKeys" = [
+              "ssmready.dev/cluster",
+              "ssmready.dev/owner",
+            ]
+          }
+        }
+      },
+      {
+        Sid    = "DeleteOurs"
+        Effect = "Allow"
+        Action = [
+          "ec2:DeleteVpcEndpoints",
+          "ec2:DeleteSecurityGroup",
+        ]
+        Resource = [
+          "arn:${local.partition}:ec2:*:${local.account_id}:vpc-endpoint/*",
+          "arn:${local.partition}:ec2:*:${local.account_id}:security-group/*",
+        ]
+        Condition = {
+          StringEquals = {
+            "aws:ResourceTag/ssmready.dev/cluster" = var.cluster_id
+          }
+        }
+      },
+      {
+        Sid    = "LetGo"
+        Effect = "Allow"
+        Action = "ec2:DeleteTags"
+        Resource = [
+          "arn:${local.partition}:ec2:*:${local.account_id}:vpc-endpoint/*",
+          "arn:${local.partition}:ec2:*:${local.account_id}:security-group/*",
+        ]
+        Condition = {
+          StringEquals = {
+            "aws:ResourceTag/ssmready.dev/cluster" = var.cluster_id
+          }
+          "ForAllValues:StringEquals" = {
+            "aws:TagKeys" = "ssmready.dev/owner"
+          }
+        }
+      },
+      {
+        Sid      = "SwitchOnDns"
+        Effect   = "Allow"
+        Action   = "ec2:ModifyVpcAttribute"
+        Resource = "arn:${local.partition}:ec2:*:${local.account_id}:vpc/*"
+        Condition = {
+          StringEquals = {
+            "ec2:Attribute" = [
+              "EnableDnsSupport",
+              "EnableDnsHostnames",
+            ]
+          }
+        }
+      },
+    ]
+  }
+}
+
+resource "aws_iam_role" "observe" {
+  name                 = "${var.role_prefix}-observe"
+  path                 = var.role_path
+  max_session_duration = 3600
+  permissions_boundary = var.permissions_boundary
+  assume_role_policy   = jsonencode(local.trust)
+}
+
+resource "aws_iam_role_policy" "observe" {
+  name   = "ssm-ready-observe"
+  role   = aws_iam_role.observe.id
+  policy = jsonencode(local.observe)
+}
+
+output "observe_role_arn" {
+  description = "spec.assumeRole.observeRoleArn of the AwsAccount"
+  value       = aws_iam_role.observe.arn
+}
+
+resource "aws_iam_role" "enforce" {
+  name                 = var.role_prefix
+  path                 = var.role_path
+  max_session_duration = 3600
+  permissions_boundary = var.permissions_boundary
+  assume_role_policy   = jsonencode(local.trust)
+}
+
+resource "aws_iam_role_policy" "enforce_observe" {
+  name   = "ssm-ready-observe"
+  role   = aws_iam_role.enforce.id
+  policy = jsonencode(local.observe)
+}
+
+resource "aws_iam_role_policy" "enforce" {
+  name   = "ssm-ready-enforce"
+  role   = aws_iam_role.enforce.id
+  policy = jsonencode(local.enforce)
+}
+
+output "enforce_role_arn" {
+  description = "spec.assumeRole.roleArn of the AwsAccount"
+  value       = aws_iam_role.enforce.arn
+}
