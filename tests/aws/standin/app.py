@@ -88,7 +88,7 @@ class App:
         for fault in self.faults.strike(call):
             lost |= self._apply(fault, call)
         if call.tags_too and self.faults.denies("ec2", "CreateTags", call.account, call.role):
-            raise denied(call, action="CreateTags")
+            raise denied(call, permission="ec2:CreateTags")
         if call.protocol == "ec2" and call.dry_run:
             raise AwsError(
                 "DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412

@@ -41,23 +41,22 @@ def render(error, call):
     return error.status, {"Content-Type": "text/xml"}, body.encode()
 
 
-def denied(call, why="no identity-based policy allows", action=None):
-    """The answer to a caller that lacks the permission (each service has its own code).
-    `action`: the one that is lacking, if the call needs others than its own."""
-    permission = f"{call.service}:{action or call.action}"
+def denied(call, why=None, permission=None, resource=None):
+    """The answer to a caller that lacks a permission (each service has its own code). `permission` and `resource`: what
+    is lacking, if the call needs others than its own; `why`: in AWS's words."""
+    permission = permission or f"{call.service}:{call.action}"
+    why = why or f"because no identity-based policy allows the {permission} action"
     if call.protocol == "ec2":
+        on = f"on resource: {resource} " if resource and resource != "*" else ""
         return AwsError(
             "UnauthorizedOperation",
             f"You are not authorized to perform this operation. User: {call.caller_arn} is not "
-            f"authorized to perform: {permission} because {why} the {permission} action. "
+            f"authorized to perform: {permission} {on}{why}. "
             "Encoded authorization failure message: c3RhbmQtaW4tZmFpbHVyZS1ibG9i",
             403,
         )
-    resource = call.params.get("RoleArn", "*") if call.service == "sts" else "*"
-    message = (
-        f"User: {call.caller_arn} is not authorized to perform: {permission} "
-        f"on resource: {resource} because {why} the {permission} action"
-    )
+    resource = resource or (call.params.get("RoleArn", "*") if call.service == "sts" else "*")
+    message = f"User: {call.caller_arn} is not authorized to perform: {permission} on resource: {resource} {why}"
     if call.protocol == "json":
         return AwsError("AccessDeniedException", message, 400)
     return AwsError("AccessDenied", message, 403)

@@ -4,14 +4,15 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from fnmatch import fnmatchcase
 
 from moto.iam.models import iam_backends
 from moto.sts.responses import TokenResponse
 from moto.utilities.utils import get_partition
 
+from . import policies
 from .call import current
-from .errors import AwsError, denied, expired, skewed, unknown_credentials
+from .errors import AwsError, expired, skewed, unknown_credentials
+from .policies import as_list, statement_covers
 from .state import state
 
 ROOT_KEY = re.compile(r"AKIA(\d{12})ROOT")
@@ -67,13 +68,7 @@ def identify(call):
     call.session = session
     if session.expires <= datetime.now(timezone.utc):
         raise expired(call)
-    # GetCallerIdentity needs no permission, and none can take it away.
-    permission = f"{call.service}:{call.action}"
-    if session.policy and permission != "sts:GetCallerIdentity":
-        if not policy_allows(session.policy, permission):
-            raise denied(call, "no session policy allows")
-        if call.tags_too and not policy_allows(session.policy, "ec2:CreateTags"):
-            raise denied(call, "no session policy allows", "CreateTags")
+    policies.check(call)
 
 
 def check_signing_time(call):
@@ -116,39 +111,12 @@ def expire_sessions(account=None, role=None):
     return len(ended)
 
 
-def as_list(value):
-    return value if isinstance(value, list) else [value]
-
-
-def policy_allows(policy, permission):
-    """Action matching only: a Deny wins over an Allow; resources and conditions are not looked at."""
-    verdicts = {
-        statement["Effect"]
-        for statement in as_list(policy.get("Statement", []))
-        if statement_covers(statement, permission)
-    }
-    return "Allow" in verdicts and "Deny" not in verdicts
-
-
-def statement_covers(statement, permission):
-    """Whether a statement's Action or NotAction takes in the permission (case does not count)."""
-
-    def matches(patterns):
-        return any(fnmatchcase(permission.lower(), p.lower()) for p in as_list(patterns))
-
-    if "NotAction" in statement:
-        return not matches(statement["NotAction"])
-    return matches(statement.get("Action", []))
-
-
-def trust_allows(trust, permission, call):
+def trust_allows(trust, need, call):
     """Whether a role's trust policy lets the caller in, external id and all."""
     verdicts = {
         statement["Effect"]
         for statement in as_list(trust.get("Statement", []))
-        if statement_covers(statement, permission)
-        and principal_matches(statement.get("Principal", {}), call)
-        and conditions_match(statement.get("Condition", {}), call)
+        if statement_covers(statement, need) and principal_matches(statement.get("Principal", {}), call)
     }
     return "Allow" in verdicts and "Deny" not in verdicts
 
@@ -166,27 +134,6 @@ def principal_matches(principal, call):
         call.role,
     }
     return any(entry in own for entry in as_list(principal.get("AWS", [])))
-
-
-def conditions_match(conditions, call):
-    """Conditions on keys that are known here; one on any other key is not met."""
-    context = {
-        "sts:externalid": call.params.get("ExternalId"),
-        "sts:rolesessionname": call.params.get("RoleSessionName"),
-        "aws:principalarn": call.role or call.caller_arn,
-        "aws:principalaccount": call.account,
-    }
-    for operator, wanted in conditions.items():
-        glob = operator in ("StringLike", "ArnLike", "ArnEquals")
-        if not glob and operator != "StringEquals":
-            return False
-        for key, values in wanted.items():
-            actual = context.get(key.lower())
-            if actual is None:
-                return False
-            if not any(fnmatchcase(actual, v) if glob else actual == v for v in as_list(values)):
-                return False
-    return True
 
 
 def invalid(message):
@@ -240,11 +187,8 @@ class StandinSts(TokenResponse):
         role = next((r for r in roles if r.arn == arn), None)
         if role is None:
             raise refused
-        needed = ["sts:AssumeRole"]
-        if any(name.startswith("Tags.") for name in call.params):
-            needed.append("sts:TagSession")
         trust = json.loads(role.assume_role_policy_document)
-        if checked and not all(trust_allows(trust, permission, call) for permission in needed):
+        if checked and not all(trust_allows(trust, need, call) for need in policies.assume_needs(call)):
             raise refused
         return role
 

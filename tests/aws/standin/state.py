@@ -38,6 +38,8 @@ class Settings:
     session_seconds: float | None = None
     identity_accounts: dict = field(default_factory=dict)
     next_ids: list = field(default_factory=list)
+    enforce_policies: bool = False
+    organizations: dict = field(default_factory=dict)
 
     def merge(self, changes):
         """Takes the given settings over; an unknown name is refused."""
