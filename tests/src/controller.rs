@@ -253,7 +253,8 @@ fn built_binary(given: Option<PathBuf>) -> Result<PathBuf> {
     Ok(binary)
 }
 
-fn default_binary() -> Result<PathBuf> {
+/// The binary that tests run: `SSM_READY_BIN`, else the one of the running program's target folder.
+pub fn default_binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("SSM_READY_BIN") {
         return Ok(PathBuf::from(path));
     }

@@ -64,6 +64,32 @@ pub async fn vpc(standin: &Standin, account: &str, region: &str, cidr: &str) -> 
     Ok(Vpc { main_table: text_of(&tables, "routeTableId")?, id, subnets })
 }
 
+/// The account that the examples name.
+pub const EXAMPLE_ACCOUNT: &str = "111122223333";
+
+/// Makes the VPCs that the examples name, each with a private subnet in two zones.
+pub async fn example_vpcs(standin: &Standin) -> Result<()> {
+    for (region, id, cidr) in [
+        (REGION, "vpc-0ffffffffffffff01", "10.0.0.0/16"),
+        (REGION, "vpc-0a1b2c3d4e5f60718", "10.1.0.0/16"),
+        ("eu-central-1", "vpc-0b2c3d4e5f6071829", "10.2.0.0/16"),
+    ] {
+        // The first call in a region makes its default VPC.
+        standin.ec2(EXAMPLE_ACCOUNT, region, "DescribeVpcs", &[]).await?;
+        let subnets = ["subnet-0a1b2c3d4e5f60718", "subnet-0b2c3d4e5f6071829"];
+        let ids: Vec<&str> =
+            std::iter::once(id).chain((region != REGION).then_some(subnets).into_iter().flatten()).collect();
+        standin.settings(&json!({ "next_ids": ids })).await?;
+        let vpc = vpc(standin, EXAMPLE_ACCOUNT, region, cidr).await?;
+        ensure!(vpc.id == id, "{} instead of {id}", vpc.id);
+        for resource in vpc.subnets.iter().chain([&vpc.main_table]) {
+            let tags = [("ResourceId.1", resource.as_str()), ("Tag.1.Key", "Tier"), ("Tag.1.Value", "private")];
+            standin.ec2(EXAMPLE_ACCOUNT, region, "CreateTags", &tags).await?;
+        }
+    }
+    Ok(())
+}
+
 /// The text of the first element of that name.
 fn text_of(xml: &str, element: &str) -> Result<String> {
     let (open, close) = (format!("<{element}>"), format!("</{element}>"));

@@ -40,10 +40,9 @@ fn reasons() {
 fn permissions() {
     let mut page = String::from("# Permissions\n\n");
     page.push_str(
-        "The controller's own identity needs `sts:AssumeRole` on the roles of the `AwsAccount`s, and nothing else. ",
+        "Every call that the controller makes, and the IAM action that it takes. [IAM](iam.md) says how to allow them: `ssm-ready iam-policy` prints policies of exactly these actions, with the resources and conditions that AWS has for them.\n\n",
     );
-    page.push_str("A role that only looks (`observeRoleArn`, or mode Observe) needs the reads; one that enforces needs the writes too. ");
-    page.push_str("Restrict the writes by the tag `ssmready.dev/cluster`: on what is made by `aws:RequestTag`, on what is changed by `aws:ResourceTag`. Tags are set in the call that makes a thing, so `ec2:CreateTags` is needed for the creations.\n\n");
+    page.push_str("A role that only looks (`observeRoleArn`, or mode Observe) takes the reads; one that enforces takes the writes too. `sts:AssumeRole` is for the controller's own role, and `sts:GetCallerIdentity` needs no permission.\n\n");
     for (title, writes) in [("Reads", false), ("Writes", true)] {
         writeln!(
             page,

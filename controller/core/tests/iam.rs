@@ -545,7 +545,8 @@ fn generated(name: &str) -> String {
             let settings = Settings {
                 regions: ["eu-west-1".to_owned()].into(),
                 organization: Some("o-a1b2c3d4e5".into()),
-                ..everything()
+                features: Feature::ALL.into_iter().filter(|f| *f != Feature::ExistingSecurityGroups).collect(),
+                ..settings()
             };
             let policies = [
                 ("hub", iam::hub(&settings, &[])),

@@ -3,7 +3,6 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
-use serde_json::json;
 use ssm_ready_tests::{
     ApiServer, Controller, ControllerOptions, Flavour, Standin, condition_is, eventually, repository,
     wait::condition_of,
@@ -52,30 +51,6 @@ fn aws(standin: &Standin, line: &str) -> Result<()> {
     show(&mut command)
 }
 
-/// The VPCs that the examples name, each with a private subnet in two zones.
-async fn prepare(standin: &Standin) -> Result<()> {
-    world::role(standin, ACCOUNT, world::ROLE, "ssmready-7f3c").await?;
-    for (region, id, cidr) in [
-        (REGION, "vpc-0ffffffffffffff01", "10.0.0.0/16"),
-        (REGION, "vpc-0a1b2c3d4e5f60718", "10.1.0.0/16"),
-        ("eu-central-1", "vpc-0b2c3d4e5f6071829", "10.2.0.0/16"),
-    ] {
-        // The first call in a region makes its default VPC.
-        standin.aws(ACCOUNT, region, &["ec2", "describe-vpcs"]).await?;
-        let subnets = ["subnet-0a1b2c3d4e5f60718", "subnet-0b2c3d4e5f6071829"];
-        let ids: Vec<&str> =
-            std::iter::once(id).chain((region != REGION).then_some(subnets).into_iter().flatten()).collect();
-        standin.settings(&json!({ "next_ids": ids })).await?;
-        let vpc = world::vpc(standin, ACCOUNT, region, cidr).await?;
-        ensure!(vpc.id == id, "{} instead of {id}", vpc.id);
-        for resource in vpc.subnets.iter().chain([&vpc.main_table]) {
-            let tags = ["ec2", "create-tags", "--resources", resource, "--tags", "Key=Tier,Value=private"];
-            standin.aws(ACCOUNT, region, &tags).await?;
-        }
-    }
-    Ok(())
-}
-
 async fn settled(client: &kube::Client, name: &str) -> Result<()> {
     condition_is(client, "VpcPosture", Some(NAMESPACE), name, ("Ready", "True"), SOON).await.map(drop)
 }
@@ -84,7 +59,8 @@ async fn settled(client: &kube::Client, name: &str) -> Result<()> {
 async fn main() -> Result<()> {
     say("an API server, a stand-in for AWS, and the controller, with the permissions that it ships");
     let (server, standin) = tokio::try_join!(ApiServer::start(), Standin::start(Flavour::Extended))?;
-    prepare(&standin).await?;
+    world::role(&standin, ACCOUNT, world::ROLE, "ssmready-7f3c").await?;
+    world::example_vpcs(&standin).await?;
     let client = server.admin_client()?;
     let mut controller = Controller::start(&server, &standin, ControllerOptions::default()).await?;
     println!("kube-apiserver at {}, AWS at {}", server.url(), standin.url());

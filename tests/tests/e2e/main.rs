@@ -16,6 +16,7 @@ mod foreign;
 mod gitops;
 mod golden;
 mod helm;
+mod iam;
 mod modes;
 mod observe;
 mod refusals;

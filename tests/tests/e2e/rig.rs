@@ -30,12 +30,20 @@ pub struct Setup {
     env: Vec<(String, String)>,
     account: bool,
     proxy: Option<u64>,
+    policies: Option<&'static [&'static str]>,
 }
 
 impl Setup {
     /// An API server, the stand-in and the controller.
     pub fn new() -> Self {
-        Self { flavour: Flavour::Extended, args: Vec::new(), env: Vec::new(), account: false, proxy: None }
+        Self {
+            flavour: Flavour::Extended,
+            args: Vec::new(),
+            env: Vec::new(),
+            account: false,
+            proxy: None,
+            policies: None,
+        }
     }
 
     /// With an account object that the test's namespace may use.
@@ -55,6 +63,12 @@ impl Setup {
 
     pub fn env(mut self, env: Vec<(String, String)>) -> Self {
         self.env = env;
+        self
+    }
+
+    /// With roles that may what `ssm-ready iam-policy` prints with these arguments, and nothing else.
+    pub fn policies(mut self, arguments: &'static [&'static str]) -> Self {
+        self.policies = Some(arguments);
         self
     }
 
@@ -99,9 +113,11 @@ pub fn say(line: impl Display) {
 
 impl Rig {
     async fn start(setup: Setup) -> Result<Self> {
-        let Setup { flavour, args, env, account, proxy } = setup;
+        let Setup { flavour, args, mut env, account, proxy, policies } = setup;
         let (server, standin) = tokio::try_join!(ApiServer::start(), Standin::start(flavour))?;
-        if matches!(flavour, Flavour::Extended) {
+        if let Some(arguments) = policies {
+            env.extend(crate::iam::roles(&standin, arguments).await?);
+        } else if matches!(flavour, Flavour::Extended) {
             world::role(&standin, ACCOUNT, world::ROLE, EXTERNAL_ID).await?;
         }
         let proxy = match proxy {

@@ -219,7 +219,7 @@ fn endpoints(settings: &Settings, statements: &mut Vec<Statement>) {
     changed.extend(gateway.then(|| ec2("route-table")));
     let mut groups = Statement::allow(
         "CreateEndpointWithGroup",
-        "with our security group; with any, where groups of yours are used",
+        "with our security group; with any, if `existing-security-groups` is chosen",
         create(),
         [ec2("security-group")],
     );
