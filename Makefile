@@ -99,6 +99,18 @@ rules-proved: ## That each rule of the design, taken out of the code, turns a te
 crds: ## Writes the definitions of our kinds (crds/*.yaml) anew from their Rust types.
 	UPDATE_CRDS=1 $(CARGO) test -p ssm-ready-crds
 
+MDBOOK_VERSION := 0.5.4
+.PHONY: docs
+docs: ## The documentation as a book of web pages, in target/book.
+	@root=$(CACHE)/mdbook-$(MDBOOK_VERSION); \
+	[[ -x $$root/bin/mdbook ]] || $(TICKING) 'installing mdbook, once' \
+		$(CARGO) install mdbook --version $(MDBOOK_VERSION) --locked --root "$$root"; \
+	"$$root/bin/mdbook" build
+
+.PHONY: image-check
+image-check: build tools ## The image's binary, built and tried without a container engine; half an hour. REPRODUCE=1 builds it twice.
+	image/check.sh
+
 .PHONY: lint
 lint: format clippy deny ## Formatting, clippy, and the licences and sources of dependencies.
 

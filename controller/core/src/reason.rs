@@ -129,6 +129,85 @@ reasons! {
     DriftDetected, Nobody, "Something managed was changed behind our back.", "See status.drift.";
 }
 
+impl Reason {
+    /// Commands that show what the reason is about, beside `kubectl describe`. Words in capitals are to be filled in.
+    #[must_use]
+    pub fn look(self) -> &'static [&'static str] {
+        match self {
+            Self::DependencyNotReady
+            | Self::AccountSuspended
+            | Self::AccessNotGranted
+            | Self::ModeNotAllowed
+            | Self::RegionNotAllowed => &["kubectl get awsaccount ACCOUNT -o yaml"],
+            Self::DuplicateTarget => &["kubectl get vpcpostures -A", "kubectl get awsaccounts"],
+            Self::AssumeRoleDenied | Self::AccountMismatch | Self::SessionFailed => &[
+                "kubectl get awsaccount ACCOUNT -o jsonpath='{.spec.assumeRole.roleArn}'",
+                "aws iam get-role --role-name ROLE --query Role.AssumeRolePolicyDocument",
+            ],
+            Self::NoCredentials => &[
+                "kubectl get serviceaccount -n ssm-ready ssm-ready -o yaml",
+                "aws eks list-pod-identity-associations --cluster-name CLUSTER --namespace ssm-ready",
+            ],
+            Self::RegionDisabled => &["aws account get-region-opt-status --region-name REGION"],
+            Self::AccountInUse => &["kubectl get vpcpostures -A"],
+            Self::VpcNotFound | Self::VpcOwnedElsewhere => &["aws ec2 describe-vpcs --vpc-ids VPC --region REGION"],
+            Self::DnsAttributesOff | Self::DnsAttributesDenied => &[
+                "aws ec2 describe-vpc-attribute --vpc-id VPC --attribute enableDnsSupport",
+                "aws ec2 describe-vpc-attribute --vpc-id VPC --attribute enableDnsHostnames",
+            ],
+            Self::SecurityGroupMissing
+            | Self::SecurityGroupIncomplete
+            | Self::SecurityGroupNotFound
+            | Self::SecurityGroupRejectsClients
+            | Self::SecurityGroupConflict
+            | Self::UnexpectedIngress => &[
+                "kubectl get vpcposture NAME -o jsonpath='{.status.securityGroup}'",
+                "aws ec2 describe-security-groups --filters Name=vpc-id,Values=VPC",
+            ],
+            Self::UsingExisting
+            | Self::EndpointMissing
+            | Self::EndpointPending
+            | Self::EndpointDeleting
+            | Self::EndpointFailed
+            | Self::EndpointDegraded
+            | Self::EndpointDrifted
+            | Self::EndpointConflict
+            | Self::PrivateDnsOff
+            | Self::UndeclaredEndpoint
+            | Self::OwnershipTagsLost
+            | Self::PolicyRestricted => &[
+                "kubectl get vpcposture NAME -o jsonpath='{.status.endpoints}'",
+                "aws ec2 describe-vpc-endpoints --filters Name=vpc-id,Values=VPC",
+            ],
+            Self::PrivateDnsConflict => &[
+                "aws route53 list-hosted-zones-by-vpc --vpc-id VPC --vpc-region REGION",
+                "aws ec2 describe-vpc-endpoints --filters Name=vpc-id,Values=VPC",
+            ],
+            Self::ServiceNotOffered => &["aws ec2 describe-vpc-endpoint-services --query ServiceNames"],
+            Self::NoSuitableSubnet | Self::NoFreeAddresses => &[
+                "aws ec2 describe-subnets --filters Name=vpc-id,Values=VPC --query 'Subnets[].[SubnetId,AvailabilityZone,AvailableIpAddressCount]'",
+            ],
+            Self::QuotaReached => &["aws service-quotas get-service-quota --service-code vpc --quota-code L-29B6F2EB"],
+            Self::RoutesMissing | Self::RouteTableNotFound | Self::RouteConflict => {
+                &["aws ec2 describe-route-tables --filters Name=vpc-id,Values=VPC"]
+            }
+            Self::PermissionDenied | Self::PermissionsMissing | Self::PermissionsUnknown | Self::FactUnreadable => {
+                &["kubectl get awsaccount ACCOUNT -o jsonpath='{.status.conditions}'", "ssm-ready iam-policy --help"]
+            }
+            Self::Throttled | Self::RateLimited | Self::WriteBrake | Self::AwsError | Self::RequestInvalid => {
+                &["kubectl logs -n ssm-ready deployment/ssm-ready --all-pods"]
+            }
+            Self::Evaluated | Self::Progressing | Self::ProgressingWithRetry | Self::PrerequisiteMissing => {
+                &["kubectl get vpcposture NAME -o jsonpath='{range .status.plan.actions[*]}{.change}{\"\\n\"}{end}'"]
+            }
+            Self::Deleting | Self::DeletionHeld => &["kubectl get vpcposture NAME -o jsonpath='{.status.deletion}'"],
+            Self::LeftBehind => &["kubectl get events -A --field-selector reason=LeftBehind"],
+            Self::DriftRepaired | Self::DriftDetected => &["kubectl get vpcposture NAME -o jsonpath='{.status.drift}'"],
+            Self::Succeeded | Self::Suspended | Self::InvalidSpec | Self::StoredObjectUnreadable => &[],
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

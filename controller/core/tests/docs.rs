@@ -20,20 +20,33 @@ fn check(name: &str, expected: &str) {
 
 #[test]
 fn reasons() {
-    let mut page = String::from(
-        "# Reasons\n\nEach condition and event gives one of these. `kubectl describe` shows the message, which names what it is about; `kubectl get vpcp -A -o wide` shows the reason of `Ready`.\n\n| Reason | Waits for | Meaning | What to do |\n|---|---|---|---|\n",
+    let mut page = String::from("# Troubleshooting\n\n");
+    page.push_str(
+        "Each condition and event gives one of the reasons below. `kubectl describe` shows the message, which names what it is about and says what to do; `kubectl get vpcposture -A -o wide` shows the reason of `Ready`. Where an object waits for a person, `Stalled` is True, and it is looked at again hourly.\n\n```\nkubectl get vpcpostures -A -o wide\nkubectl describe vpcposture NAME\nkubectl get events --field-selector involvedObject.name=NAME\n```\n\n",
     );
+    page.push_str("| Reason | Waits for |\n|---|---|\n");
     for reason in Reason::ALL {
-        let waits = match reason.waits() {
-            Waits::Nobody => "-",
-            Waits::Progress => "AWS or another object",
-            Waits::Retry => "the next try",
-            Waits::Grace => "IAM for 10 minutes, then a person",
-            Waits::Person => "a person; tried again hourly",
-        };
-        writeln!(page, "| `{reason}` | {waits} | {} | {} |", reason.meaning(), reason.fix()).unwrap();
+        let name = reason.as_str();
+        writeln!(page, "| [{name}](#{}) | {} |", name.to_lowercase(), waits_for(*reason)).unwrap();
     }
-    check("reasons.md", &page);
+    for reason in Reason::ALL {
+        write!(page, "\n## {reason}\n\n{}\n\n", reason.meaning()).unwrap();
+        if !reason.look().is_empty() {
+            write!(page, "```\n{}\n```\n\n", reason.look().join("\n")).unwrap();
+        }
+        writeln!(page, "**What to do:** {} (Waits for: {}.)", reason.fix(), waits_for(*reason)).unwrap();
+    }
+    check("troubleshooting.md", &page);
+}
+
+fn waits_for(reason: Reason) -> &'static str {
+    match reason.waits() {
+        Waits::Nobody => "nobody",
+        Waits::Progress => "AWS or another object",
+        Waits::Retry => "the next try",
+        Waits::Grace => "IAM for 10 minutes, then a person",
+        Waits::Person => "a person; tried again hourly",
+    }
 }
 
 #[test]
