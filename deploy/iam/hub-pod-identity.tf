@@ -25,11 +25,8 @@ variable "role_prefix" {
 
 data "aws_partition" "current" {}
 
-data "aws_caller_identity" "current" {}
-
 locals {
   partition = data.aws_partition.current.partition
-  account_id = data.aws_caller_identity.current.account_id
 
   hub = {
     Version = "2012-10-17"

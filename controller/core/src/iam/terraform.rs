@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Partition, Roles, Settings,
+    HubIdentity, Partition, Roles, Settings,
     document::{Node, Parameter, Piece, Text},
     policies,
 };
@@ -76,14 +76,13 @@ pub(super) fn hub(settings: &Settings, accounts: &[String]) -> String {
         variable.write(&mut text);
     }
     text.push_str("\ndata \"aws_partition\" \"current\" {}\n");
-    if settings.identity.is_some() {
+    if matches!(settings.identity, Some(HubIdentity::Irsa { .. })) {
         text.push_str("\ndata \"aws_caller_identity\" \"current\" {}\n");
+        text.push_str("\nlocals {\n  partition  = data.aws_partition.current.partition\n");
+        text.push_str("  account_id = data.aws_caller_identity.current.account_id\n\n");
+    } else {
+        text.push_str("\nlocals {\n  partition = data.aws_partition.current.partition\n\n");
     }
-    text.push_str("\nlocals {\n  partition = data.aws_partition.current.partition\n");
-    if settings.identity.is_some() {
-        text.push_str("  account_id = data.aws_caller_identity.current.account_id\n");
-    }
-    text.push('\n');
     writeln_local(&mut text, "hub", &policies::hub(settings, accounts).node());
     match &settings.identity {
         Some(identity) => {
