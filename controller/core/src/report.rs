@@ -130,7 +130,16 @@ pub fn explain(fault: &Fault, principal: Option<&str>) -> (Reason, String) {
             format!("{who} may not {}: allow it to the role ({})", denied(fault), reason.fix().trim_end_matches('.'))
         }
         Reason::RateLimited => format!("{} waits for its turn under AWS's rate limit", fault.operation),
-        _ => format!("{}. {}", fault.to_string().trim_end_matches('.'), reason.fix()),
+        _ => {
+            let (said, advice) = (fault.to_string(), reason.fix().trim_end_matches('.'));
+            let said = said.trim_end_matches('.');
+            match (advice.to_lowercase().contains("see the message"), reason.waits()) {
+                // This is the message.
+                (true, Waits::Retry) => format!("{said}; it is tried again"),
+                (true, _) => said.to_owned(),
+                (false, _) => format!("{said}. {advice}"),
+            }
+        }
     };
     (reason, message)
 }
@@ -999,6 +1008,22 @@ mod tests {
             if condition(&found, "Stalled").is_some() {
                 prop_assert!(condition(&report(&verdict, &applied, later), "Stalled").is_some());
             }
+        }
+    }
+
+    #[test]
+    fn no_message_says_to_see_the_message() {
+        for (code, status, wanted) in [
+            ("InternalError", 500, "ec2:CreateVpcEndpoint failed: InternalError: Said; it is tried again"),
+            ("InvalidParameter", 400, "ec2:CreateVpcEndpoint failed: InvalidParameter: Said"),
+            (
+                "RequestLimitExceeded",
+                503,
+                "ec2:CreateVpcEndpoint failed: RequestLimitExceeded: Said. Wait; lower guardrails.apiSharePercent if others use the account heavily",
+            ),
+        ] {
+            let fault = Fault::from_answer(Operation::CreateVpcEndpoint, code, status, "Said.");
+            assert_eq!(explain(&fault, None).1, wanted);
         }
     }
 
