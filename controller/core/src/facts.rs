@@ -451,6 +451,13 @@ mod tests {
     const TYPES: &[&str] = &["ipv4", "dualstack", "ipv6"];
 
     #[test]
+    fn a_question_asks_what_it_is_given() {
+        let actions = ["ec2:CreateVpcEndpoint", "ec2:CreateTags"].map(str::to_owned);
+        let question = Question::of(&actions);
+        assert_eq!((question.actions.as_slice(), question.resource, question.context), (&actions[..], None, vec![]));
+    }
+
+    #[test]
     fn address_types_are_read_in_any_case() {
         use IpAddressType::*;
         for (text, expected) in [

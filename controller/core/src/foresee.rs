@@ -122,12 +122,66 @@ mod tests {
     use super::*;
     use crate::{
         facts::{InstanceState, VpcAttribute},
-        testing::{World, at},
+        testing::{World, at, converged, group, https, our_rule},
+        write::EndpointChange,
     };
 
     fn plan_of(world: &World) -> Vec<String> {
         let plan = foresee(&world.posture, &world.facts, &world.overlay, &world.memory, world.posture.interval, at(0));
         plan.actions.iter().map(|a| a.write.to_string()).collect()
+    }
+
+    fn imagined(write: &Write) -> Snapshot {
+        let mut facts = converged();
+        // One that nothing is done to.
+        facts.security_groups.edit(|all| all.push(SecurityGroup { id: "sg-2".into(), ..group() }));
+        imagine(&mut facts, write, &[], "new");
+        facts
+    }
+
+    fn ingress(facts: &Snapshot, id: &str) -> Vec<IngressRule> {
+        let groups = facts.security_groups.reading(Duration::from_secs(600), at(0)).known().unwrap();
+        groups.iter().find(|g| g.id.as_str() == id).unwrap().ingress.clone()
+    }
+
+    #[test]
+    fn rules_are_added_and_taken_away_where_they_are_meant() {
+        let (ours, more) = (our_rule("10.0.0.0/16"), https("10.9.0.0/16"));
+        let before = ingress(&converged(), "sg-1");
+        let added = imagined(&Write::AuthorizeIngress { group: "sg-1".into(), rules: vec![more.clone()] });
+        assert_eq!(ingress(&added, "sg-1"), [before.clone(), vec![more.clone()]].concat());
+        assert_eq!(ingress(&added, "sg-2"), before);
+        let gone = imagined(&Write::RevokeIngress { group: "sg-1".into(), rules: before.clone() });
+        assert_eq!((ingress(&gone, "sg-1"), ingress(&gone, "sg-2")), (vec![], before.clone()));
+        let kept = imagined(&Write::RevokeIngress { group: "sg-1".into(), rules: vec![more, ours.clone()] });
+        assert_eq!(ingress(&kept, "sg-1").iter().filter(|rule| **rule != ours).count(), before.len());
+    }
+
+    #[test]
+    fn what_is_there_and_added_once_more_is_there_once() {
+        let change = EndpointChange {
+            add_subnets: ["subnet-a".into(), "subnet-c".into()].into(),
+            remove_subnets: ["subnet-b".into()].into(),
+            add_groups: ["sg-1".into(), "sg-2".into()].into(),
+            add_route_tables: ["rtb-1".into()].into(),
+            ..EndpointChange::default()
+        };
+        let facts = imagined(&Write::ModifyEndpoint { endpoint: "vpce-ssm".into(), change: Box::new(change) });
+        let of = |facts: &Snapshot, id: &str| {
+            let all = facts.endpoints.reading(Duration::from_secs(600), at(0)).known().unwrap().clone();
+            all.iter().find(|e| e.id.as_str() == id).unwrap().clone()
+        };
+        let changed = of(&facts, "vpce-ssm");
+        assert_eq!(changed.subnets, ["subnet-a".into(), "subnet-c".into()].into());
+        assert_eq!(changed.groups, ["sg-1".into(), "sg-2".into()].into());
+        assert_eq!(changed.route_tables, ["rtb-1".into()].into());
+        assert_eq!(of(&facts, "vpce-msg"), of(&converged(), "vpce-msg"));
+        let tables = EndpointChange {
+            add_route_tables: ["rtb-main".into(), "rtb-2".into()].into(),
+            ..EndpointChange::default()
+        };
+        let facts = imagined(&Write::ModifyEndpoint { endpoint: "vpce-s3".into(), change: Box::new(tables) });
+        assert_eq!(of(&facts, "vpce-s3").route_tables, ["rtb-main".into(), "rtb-2".into()].into());
     }
 
     #[test]

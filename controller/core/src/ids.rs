@@ -273,6 +273,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_is_given_back_and_secrets_only_when_asked() {
+        let arn = "arn:aws-cn:iam::111122223333:role/path/ssm-ready";
+        let role: RoleArn = arn.parse().unwrap();
+        assert_eq!((role.to_string().as_str(), role.as_str(), role.partition()), (arn, arn, "aws-cn"));
+        assert_eq!(role.account().as_str(), "111122223333");
+        let secret = Secret::new("ssmready-7f3c");
+        assert_eq!((secret.reveal(), format!("{secret:?}").as_str()), ("ssmready-7f3c", "(hidden)"));
+    }
+
+    #[test]
     fn regions_of_every_partition_parse() {
         for text in ["eu-west-1", "us-gov-west-1", "cn-north-1", "us-isob-east-1", "eusc-de-east-1", "ap-southeast-7"] {
             assert!(text.parse::<Region>().is_ok(), "{text:?}");

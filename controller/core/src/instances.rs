@@ -75,6 +75,11 @@ mod tests {
     }
 
     #[test]
+    fn each_verdict_has_its_own_word() {
+        assert_eq!(Verdict::ALL.map(Verdict::label), ["managed", "offline", "unregistered", "unknown", "stopped"]);
+    }
+
+    #[test]
     fn each_instance_of_the_vpcs_counts_once() {
         use InstanceState::{Running, Stopped};
         let instances = [
