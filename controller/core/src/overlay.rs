@@ -239,6 +239,10 @@ mod tests {
             (endpoint("vpce-1", "ssmmessages"), true),
             (untagged, true),
             (elsewhere, true),
+            // The one before it, on its way: not what was made.
+            (Endpoint { state: EndpointState::Deleting, ..endpoint("vpce-0", "ssm") }, true),
+            (Endpoint { state: EndpointState::Failed, ..endpoint("vpce-0", "ssm") }, true),
+            (Endpoint { state: EndpointState::Pending, ..endpoint("vpce-1", "ssm") }, false),
         ] {
             let mut overlay = exists();
             overlay.settle(std::slice::from_ref(&listed), &[], at(1));
