@@ -35,8 +35,7 @@ cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(rustc --print sysroot)
 export RUSTFLAGS="--remap-path-prefix=$root=/src --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$sysroot=/rust"
 export CFLAGS="-ffile-prefix-map=$root=/src -ffile-prefix-map=$cargo_home=/cargo"
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
-export SOURCE_DATE_EPOCH CARGO_INCREMENTAL=0
+export CARGO_INCREMENTAL=0
 target=${CARGO_TARGET_DIR:-target}/image
 export CARGO_TARGET_DIR=$target CARGO_ZIGBUILD_ZIG_PATH=$venv/bin/python-zig
 printf '#!/bin/sh\nexec "%s/bin/python" -m ziglang "$@"\n' "$venv" >"$CARGO_ZIGBUILD_ZIG_PATH"

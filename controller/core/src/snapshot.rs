@@ -569,6 +569,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_tried_when_and_what_is_stale_is_told() {
+        let mut snapshot = Snapshot::default();
+        let times =
+            |s: &Snapshot| (s.read_at(&FactKey::Vpcs), s.last_tried(&FactKey::Vpcs), s.is_stale(&FactKey::Vpcs));
+        assert_eq!(times(&snapshot), (None, None, false));
+        snapshot.note(&FactKey::Vpcs, Ok(FactValue::Vpcs(vec![])), at(1));
+        assert_eq!(times(&snapshot), (Some(at(1)), Some(at(1)), false));
+        snapshot.note(&FactKey::Vpcs, Err(fault()), at(2));
+        assert_eq!(times(&snapshot), (Some(at(1)), Some(at(2)), false));
+        snapshot.mark_stale(FactKey::Vpcs, at(3));
+        assert!(snapshot.is_stale(&FactKey::Vpcs) && !snapshot.is_stale(&FactKey::Subnets));
+        // A read that began in the same instant may have been before the change.
+        snapshot.note(&FactKey::Vpcs, Ok(FactValue::Vpcs(vec![])), at(3));
+        assert_eq!(times(&snapshot), (Some(at(3)), Some(at(3)), true));
+        snapshot.note(&FactKey::Vpcs, Ok(FactValue::Vpcs(vec![])), at(4));
+        assert_eq!(times(&snapshot), (Some(at(4)), Some(at(4)), false));
+    }
+
+    #[test]
     fn a_mark_outlives_a_failed_read_that_began_before_it() {
         let mut snapshot = Snapshot::default();
         let wanted: BTreeSet<FactKey> = [FactKey::Vpcs].into();
