@@ -19,7 +19,7 @@ MUTANTS_VERSION := 27.1.0
 MUTANTS_JOBS ?= 2
 # A part of the core: make mutants MUTANTS='-f controller/core/src/plan.rs', or '--shard 1/8'.
 MUTANTS ?=
-# Rules to be taken out: make rules-proved RULES='--only 6 8', or '--without-sdk'.
+# Rules to be taken out: make rules-proved RULES='--only 6 8', '--suites core crds', or '--without-sdk'.
 RULES ?=
 
 DENY_VERSION := 0.20.2

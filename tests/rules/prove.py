@@ -154,6 +154,8 @@ def prove(cargo, entry):
 def chosen(breaks, arguments):
     if arguments.only:
         breaks = [entry for entry in breaks if entry.rule in arguments.only]
+    if arguments.suites:
+        breaks = [entry for entry in breaks if entry.suite in arguments.suites]
     if arguments.without_sdk:
         breaks = [entry for entry in breaks if entry.suite not in SDK]
     return breaks
@@ -164,6 +166,7 @@ def main():
     parser.add_argument("--scratch", type=pathlib.Path, help="folder for the copy, kept for the next time")
     parser.add_argument("--target", type=pathlib.Path, help="folder for what is built, of no other copy; default: in the scratch folder")
     parser.add_argument("--only", type=int, nargs="+", metavar="RULE", help="these rules alone")
+    parser.add_argument("--suites", choices=sorted(SUITES), nargs="+", metavar="SUITE", help="what these suites guard alone: " + ", ".join(SUITES))
     parser.add_argument("--without-sdk", action="store_true", help="leave out what needs the AWS SDK to be built")
     parser.add_argument("--check", action="store_true", help="only see whether the table fits the code")
     arguments = parser.parse_args()
