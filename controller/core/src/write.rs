@@ -241,3 +241,71 @@ pub enum Written {
     /// The endpoints whose deletion was refused: AWS answers 200 all the same (`Unsuccessful[]`).
     NotDeleted(Vec<(EndpointId, Fault)>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::our_rule;
+
+    /// Both are shown in status: the target beside the operation, the change in words.
+    #[test]
+    fn each_write_says_what_it_acts_on_and_what_changes() {
+        let group: SecurityGroupId = "sg-1".into();
+        let new = NewEndpoint {
+            vpc: "vpc-1".into(),
+            service_name: "com.amazonaws.eu-west-1.ssm".into(),
+            kind: EndpointType::Interface,
+            subnets: ["subnet-a".into()].into(),
+            groups: [group.clone()].into(),
+            route_tables: BTreeSet::new(),
+            private_dns: true,
+            ip_address_type: None,
+            inbound_resolver_only: None,
+            tags: Tags::new(),
+            client_token: "token".to_owned(),
+        };
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<String>>();
+        let change = EndpointChange { private_dns: Some(true), ..EndpointChange::default() };
+        for (write, target, said) in [
+            (
+                Write::CreateSecurityGroup {
+                    vpc: "vpc-1".into(),
+                    name: "ssm-ready-main".to_owned(),
+                    description: String::new(),
+                    tags: Tags::new(),
+                },
+                "ssm-ready-main",
+                "create security group ssm-ready-main in vpc-1",
+            ),
+            (
+                Write::AuthorizeIngress { group: group.clone(), rules: vec![our_rule("10.0.0.0/16")] },
+                "sg-1",
+                "admit HTTPS to sg-1 from 10.0.0.0/16",
+            ),
+            (Write::DeleteSecurityGroup { group }, "sg-1", "delete security group sg-1"),
+            (
+                Write::CreateEndpoint(Box::new(new)),
+                "com.amazonaws.eu-west-1.ssm",
+                "create interface endpoint com.amazonaws.eu-west-1.ssm in subnet-a, private DNS on",
+            ),
+            (
+                Write::ModifyEndpoint { endpoint: "vpce-1".into(), change: Box::new(change) },
+                "vpce-1",
+                "change vpce-1: private DNS on",
+            ),
+            (
+                Write::DeleteEndpoints { endpoints: ["vpce-1".into(), "vpce-2".into()].into() },
+                "vpce-1, vpce-2",
+                "delete vpce-1, vpce-2",
+            ),
+            (Write::Untag { resources: ids(&["vpce-1"]), keys: ids(&["a", "b"]) }, "vpce-1", "untag vpce-1: a, b"),
+            (
+                Write::EnableVpcAttribute { vpc: "vpc-1".into(), attribute: VpcAttribute::DnsSupport },
+                "vpc-1",
+                "switch on enableDnsSupport of vpc-1",
+            ),
+        ] {
+            assert_eq!((write.target().as_str(), write.to_string().as_str()), (target, said));
+        }
+    }
+}
