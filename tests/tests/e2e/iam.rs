@@ -413,6 +413,7 @@ impl Bench {
     }
 
     /// Makes the call that an operation stands for, on things that are ours.
+    #[expect(clippy::unwrap_used, clippy::panic, reason = "a test's own mistake, or what the test is about")]
     async fn call(&self, operation: Operation, stage: &Stage) -> Result<(), Fault> {
         use Operation as O;
         let (cloud, scope) = (&self.cloud, &self.scope);

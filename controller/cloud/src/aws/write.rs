@@ -331,7 +331,9 @@ mod tests {
         let two: BTreeSet<EndpointId> = ["vpce-1".into(), "vpce-2".into()].into();
         for nothing in [None, Some("")] {
             let item = item(nothing, "UnauthorizedOperation");
-            let Ok(Written::NotDeleted(left)) = not_deleted(&one, &[item.clone()]) else { panic!("{nothing:?}") };
+            let Ok(Written::NotDeleted(left)) = not_deleted(&one, std::slice::from_ref(&item)) else {
+                panic!("{nothing:?}")
+            };
             assert_eq!(left[0].0.as_str(), "vpce-1");
             assert!(not_deleted(&two, &[item]).is_err(), "{nothing:?}");
         }

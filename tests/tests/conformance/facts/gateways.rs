@@ -52,7 +52,7 @@ async fn routes_appear_with_the_gateway_and_go_with_it(lab: &dyn Lab) -> Result<
     let main = stage.main_table().await?.id;
     let other = lab.route_table(&stage.at, &stage.vpc, &[], &tags(&[])).await?;
     let id = stage.available(stage.gateway(&[&main])).await?;
-    assert_eq!(routes(&stage, &main).await?, [id.clone()]);
+    assert_eq!(routes(&stage, &main).await?, std::slice::from_ref(&id));
     assert_eq!(routes(&stage, &other).await?, []);
     assert_eq!(stage.delete(&[&id]).await?, []);
     stage.pass(DELETING).await?;
