@@ -416,6 +416,11 @@ mod tests {
     use crate::testing::posture;
 
     #[test]
+    fn modes_are_called_as_in_the_spec() {
+        assert_eq!([Mode::Observe, Mode::Enforce].map(|mode| mode.to_string()), ["Observe", "Enforce"]);
+    }
+
+    #[test]
     fn services_follow_from_capabilities() {
         use Capability as C;
         use ServiceName as S;

@@ -660,6 +660,26 @@ mod tests {
             &["Ready=Unknown Progressing", "Compliant=False RateLimited", "Reconciling=True Progressing"],
         );
         assert_eq!(report.retry_after, Some(Duration::from_secs(7)));
+        let waits = report.conditions.iter().find(|c| c.kind == "Compliant").unwrap();
+        assert!(waits.message.contains("waits for its turn under AWS's rate limit"), "{}", waits.message);
+        // What this generation comes to is known once it failed, or holds; not while it is under way.
+        assert!(!report.settled);
+        let failed = check(
+            "throttled, and it was ready",
+            &World::empty(),
+            failing("RequestLimitExceeded", 503),
+            ENFORCE,
+            &["Ready=False Throttled", "Compliant=False Throttled", "Reconciling=True ProgressingWithRetry"],
+        );
+        assert!(failed.settled);
+        let going_on = check(
+            "held back, and it was ready",
+            &World::with_group(),
+            |w| Tried::Failed(Fault::held_back(w.operation(), Duration::from_secs(7))),
+            ENFORCE,
+            &["Ready=False RateLimited", "Compliant=False RateLimited", "Reconciling=True Progressing"],
+        );
+        assert!(!going_on.settled);
         let report = check(
             "the brake",
             &World::with_group(),
