@@ -103,10 +103,7 @@ pub async fn run(
     // Whoever stands by watches nothing: what it would know of the objects could be old when its term begins.
     let standing = stop.run_until_cancelled(stand_by(&mut replica, &readiness, lease)).await;
     let Some(gates) = standing.transpose()? else {
-        replica.leave().await;
-        servers_stop.cancel();
-        while servers.join_next().await.is_some() {}
-        tracing::info!("stopped");
+        end(replica, servers, &servers_stop).await;
         return Ok(());
     };
 
@@ -206,12 +203,16 @@ pub async fn run(
         tracing::warn!(grace = ?shutdown_grace, left = queue.running(), "not all work was finished in time; it is taken up again at the next start");
         workers.shutdown().await;
     }
-    // Only now: the next leader begins at once.
+    end(replica, servers, &servers_stop).await;
+    Ok(())
+}
+
+/// Ends what is left when all work has: the next leader begins at once.
+async fn end(replica: Replica, mut servers: JoinSet<anyhow::Result<()>>, servers_stop: &CancellationToken) {
     replica.leave().await;
     servers_stop.cancel();
     while servers.join_next().await.is_some() {}
     tracing::info!("stopped");
-    Ok(())
 }
 
 /// Why a leader ends.
