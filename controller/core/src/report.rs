@@ -440,6 +440,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        facts::VpcAttribute,
         fault::{ACCOUNT_MISMATCH, NO_ANSWER, NO_CREDENTIALS},
         testing::{World, fault},
         write::Write,
@@ -1029,6 +1030,31 @@ mod tests {
                 prop_assert!(condition(&report(&verdict, &applied, later), "Stalled").is_some());
             }
         }
+    }
+
+    #[test]
+    fn a_failure_is_told_rather_than_what_cannot_be_read_beside_it() {
+        let mut world = World::with_group();
+        world.lose(&FactKey::Attribute("vpc-1".into(), VpcAttribute::DnsSupport));
+        // The read is tried again, and may change what there is to do.
+        check(
+            "a quota, and an attribute unread",
+            &world,
+            failing("VpcEndpointLimitExceeded", 400),
+            NEW,
+            &["Ready=False QuotaReached", "Compliant=False QuotaReached", "Reconciling=True ProgressingWithRetry"],
+        );
+    }
+
+    #[test]
+    fn what_was_only_looked_at_says_so_where_it_is_not_as_declared() {
+        let ready = |world: &World| {
+            let (verdict, applied) = applied(world, |_| Tried::NotTried);
+            condition(&report(&verdict, &applied, OBSERVE), "Ready").unwrap().message.clone()
+        };
+        assert_eq!(ready(&World::converged()), "AWS is as declared");
+        let open = ready(&World::with_group());
+        assert!(open.starts_with("evaluated, nothing written: there is no"), "{open}");
     }
 
     #[test]
