@@ -266,30 +266,12 @@ pub fn scrape(address: &str, token: Option<&str>) -> Result<(u16, String)> {
 async fn secured_metrics_are_for_those_who_may() -> Result<()> {
     let (server, standin) = tokio::try_join!(ApiServer::start(), Standin::start(Flavour::Extended))?;
     let client = server.admin_client()?;
-    // What the controller needs for it, and what a scraper does.
+    // What the controller needs for it comes with the chart, and so does what a scraper is bound to.
     let rights = r#"
 apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: { name: metrics-auth }
-rules:
-  - { apiGroups: [authentication.k8s.io], resources: [tokenreviews], verbs: [create] }
-  - { apiGroups: [authorization.k8s.io], resources: [subjectaccessreviews], verbs: [create] }
----
-apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: { name: metrics-auth }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: metrics-auth }
-subjects: [{ kind: ServiceAccount, name: ssm-ready, namespace: ssm-ready }]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: { name: metrics-reader }
-rules: [{ nonResourceURLs: [/metrics], verbs: [get] }]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: metrics-reader }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: metrics-reader }
+metadata: { name: scraper }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ssm-ready-metrics-reader }
 subjects: [{ kind: ServiceAccount, name: prometheus, namespace: monitoring }]
 "#;
     apply_yaml(&client, rights).await?;
