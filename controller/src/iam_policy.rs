@@ -324,6 +324,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_is_in_what_is_printed() {
+        let hub = "--hub-role-arn=arn:aws:iam::999988887777:role/hub";
+        let irsa = ["--part=hub-trust", "--hub-identity=irsa", "--oidc-provider=oidc.example/id/1", hub];
+        let pods = ["--part=hub-trust", "--hub-identity=pod-identity", hub];
+        let cluster = "arn:aws:eks:eu-west-1:999988887777:cluster/main";
+        let eks = format!("--eks-cluster-arn={cluster}");
+        for (given, more, says) in [
+            (&irsa[..], vec![], "system:serviceaccount:ssm-ready:ssm-ready"),
+            (
+                &irsa[..],
+                vec!["--namespace=platform", "--service-account=keeper"],
+                "system:serviceaccount:platform:keeper",
+            ),
+            (&pods[..], vec![eks.as_str()], cluster),
+            (&["--part=hub"], vec!["--org-id=o-a1b2c3d4e5"], "o-a1b2c3d4e5"),
+            (&["--part=hub"], vec!["--role-path=/platform/"], "role/platform/ssm-ready"),
+            (&["--part=hub"], vec!["--role-prefix=keeper"], "role/keeper"),
+            (&["--part=observe"], vec!["--regions=eu-west-1"], "eu-west-1"),
+            (&["--part=enforce"], vec!["--partition=aws-cn"], "arn:aws-cn:ec2:"),
+        ] {
+            let words: Vec<&str> = given.iter().copied().chain(more.iter().copied()).collect();
+            let printed = run(&words).unwrap();
+            assert!(printed.contains(says), "{words:?}: {printed}");
+            if !more.is_empty() {
+                let without = run(given).unwrap();
+                assert!(!without.contains(says), "{given:?} says {says} by itself: {without}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_missing_or_wrong_is_said() {
         let cases: [(&[&str], &str); 16] = [
             (&["--part=trust"], "--hub-role-arn"),
