@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf, time::Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    coordination::v1::Lease,
     core::v1::ServiceAccount,
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, Subject},
@@ -455,7 +456,9 @@ async fn installed_for_one_namespace_over_definitions_of_somebody_else() -> Resu
     apply_crds(&site.client).await?;
     let chart = site.package(false).await?;
     let scope = format!("watchNamespace={NS}");
-    let install = ["install", RELEASE, &chart, "--create-namespace", "--set", &scope];
+    // A Lease of another name: it may write none but that.
+    let lease = "leaderElection.id=of-one-namespace";
+    let install = ["install", RELEASE, &chart, "--create-namespace", "--set", &scope, "--set", lease];
     let refusal = site.helm(&install).await.err().context("Helm took what is not its own")?;
     ensure!(format!("{refusal:#}").contains("ownership metadata"), "{refusal:#}");
     let mut adopt = install.to_vec();
@@ -470,6 +473,7 @@ async fn installed_for_one_namespace_over_definitions_of_somebody_else() -> Resu
     world::posture(&site.client, others, "main", "prod", &other.id, json!({})).await?;
     world::posture(&site.client, NS, "main", "prod", &vpc.id, json!({})).await?;
     site.until("main", ("Ready", "True"), "").await?;
+    Api::<Lease>::namespaced(site.client.clone(), RELEASE).get("of-one-namespace").await?;
     ensure!(site.services(&vpc.id).await? == SERVICES, "{:?}", site.services(&vpc.id).await?);
     for token in ["drift-1", "drift-2"] {
         site.break_group("main").await?;
