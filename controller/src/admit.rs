@@ -8,7 +8,9 @@ use kube::{
     core::{Selector, SelectorExt},
 };
 use ssm_ready_core::reason::Reason;
-use ssm_ready_crds::{AccessKind, AwsAccount, NamespaceSource, VpcPosture};
+use ssm_ready_crds::{AccessKind, AwsAccount, NamespaceSource};
+
+use crate::posture::Posture;
 
 /// Why an object may not do what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,16 +27,16 @@ impl Refusal {
     }
 }
 
-/// Whether an account admits a `VpcPosture`. Everything is looked at anew on every pass: what is revoked ends at once.
+/// Whether an account admits a posture. Everything is looked at anew on every pass: what is revoked ends at once.
 ///
 /// # Errors
 /// The reason that the object shows.
-pub fn admit(
-    posture: &VpcPosture,
+pub fn admit<P: Posture>(
+    posture: &P,
     account: Option<&AwsAccount>,
     labels: &BTreeMap<String, String>,
 ) -> Result<(), Refusal> {
-    let name = &posture.spec.target.account_ref.name;
+    let name = posture.account();
     let Some(account) = account else {
         return Err(Refusal::new(
             Reason::DependencyNotReady,
@@ -44,27 +46,30 @@ pub fn admit(
     let namespace = posture.namespace().unwrap_or_default();
     let grants = account.spec.access.iter().filter(|access| {
         let kinds = access.kinds.as_deref().unwrap_or(&[AccessKind::VpcPosture]);
-        kinds.contains(&AccessKind::VpcPosture) && in_namespaces(&access.namespaces, &namespace, labels)
+        kinds.contains(&P::ACCESS) && in_namespaces(&access.namespaces, &namespace, labels)
     });
     let Some(ceiling) = grants.map(|access| access.max_mode).max() else {
         return Err(Refusal::new(
             Reason::AccessNotGranted,
             format!(
-                "AwsAccount {name} does not let namespace {namespace} use it for VpcPosture: have its owner add the namespace to spec.access"
+                "AwsAccount {name} does not let namespace {namespace} use it for {}: have its owner add both to spec.access",
+                P::KIND
             ),
         ));
     };
-    if posture.spec.mode > ceiling {
+    if posture.mode() > ceiling {
         return Err(Refusal::new(
             Reason::ModeNotAllowed,
             format!(
                 "spec.mode {:?} goes beyond {ceiling:?}, which AwsAccount {name} grants namespace {namespace}: set spec.mode: {ceiling:?}, or have maxMode raised",
-                posture.spec.mode
+                posture.mode()
             ),
         ));
     }
-    let region = &posture.spec.target.region;
-    if account.spec.regions.as_ref().is_some_and(|regions| !regions.allowed.contains(region)) {
+    let allowed = account.spec.regions.as_ref().map(|regions| &regions.allowed);
+    if let (Some(region), Some(allowed)) = (posture.region(), allowed)
+        && !allowed.iter().any(|known| known == region)
+    {
         return Err(Refusal::new(
             Reason::RegionNotAllowed,
             format!("AwsAccount {name} does not allow {region}: have it added to spec.regions.allowed"),
@@ -116,6 +121,7 @@ pub fn older_rival<'a, K: kube::Resource>(object: &K, rivals: impl IntoIterator<
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
     use proptest::prelude::*;
+    use ssm_ready_crds::VpcPosture;
 
     use super::*;
 

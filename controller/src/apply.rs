@@ -9,7 +9,7 @@ use ssm_ready_core::{
     fault::{Fault, FaultKind},
     overlay::Recent,
     plan::Plan,
-    posture::{OWNER_TAG, VpcPosture},
+    posture::{OWNER_TAG, Owner},
     report::{Applied, Tried},
     snapshot::FactKey,
     write::{Write, Written},
@@ -21,26 +21,24 @@ use crate::{
 };
 
 /// Carries out a plan in order. What a failure says of the rest decides whether the rest is tried.
-pub async fn apply(
-    ctx: &Context,
-    key: &Key,
-    place: &Place,
-    scope: &Scope,
-    posture: &VpcPosture,
-    plan: &Plan,
-) -> Vec<Applied> {
+pub async fn apply(ctx: &Context, key: &Key, place: &Place, scope: &Scope, owner: &Owner, plan: &Plan) -> Vec<Applied> {
     let mut applied = Vec::new();
     let mut stopped = false;
     for action in &plan.actions {
-        let tried = if stopped { Tried::NotTried } else { one(ctx, key, place, scope, posture, action).await };
-        stopped = stopped || stops(&tried);
+        let tried = if stopped { Tried::NotTried } else { one(ctx, key, place, scope, owner, action).await };
+        stopped = stopped || stops(&action.write, &tried);
         applied.push(Applied { action: action.clone(), tried });
     }
     applied
 }
 
-/// Whether what happened to one action would happen to the next ones too.
-fn stops(tried: &Tried) -> bool {
+/// Whether what happened to one action would happen to the next ones too, or leaves them without what they rest on: a role
+/// that could not be made may be somebody else's.
+fn stops(write: &Write, tried: &Tried) -> bool {
+    let rests = matches!(write, Write::Role { .. } | Write::Profile { .. } | Write::Document(_) | Write::Rule(_));
+    if rests && matches!(tried, Tried::Failed(_)) {
+        return true;
+    }
     match tried {
         Tried::Done(_) => false,
         Tried::Braked(_) | Tried::NotTried => true,
@@ -56,12 +54,11 @@ fn stops(tried: &Tried) -> bool {
     }
 }
 
-async fn one(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: &VpcPosture, action: &Action) -> Tried {
-    match write(ctx, key, place, scope, posture, &action.write).await {
+async fn one(ctx: &Context, key: &Key, place: &Place, scope: &Scope, owner: &Owner, action: &Action) -> Tried {
+    match write(ctx, key, place, scope, owner, &action.write).await {
         Tried::Done(Written::Group(group)) if !action.then_admit.is_empty() => {
             let rules = action.then_admit.clone();
-            match write(ctx, key, place, scope, posture, &Write::AuthorizeIngress { group: group.clone(), rules }).await
-            {
+            match write(ctx, key, place, scope, owner, &Write::AuthorizeIngress { group: group.clone(), rules }).await {
                 Tried::Done(_) => Tried::Done(Written::Group(group)),
                 other => other,
             }
@@ -70,7 +67,7 @@ async fn one(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: &V
     }
 }
 
-async fn write(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: &VpcPosture, write: &Write) -> Tried {
+async fn write(ctx: &Context, key: &Key, place: &Place, scope: &Scope, owner: &Owner, write: &Write) -> Tried {
     let operation = write.operation();
     if !ctx.term.holds() {
         // Another replica may have begun already.
@@ -93,13 +90,13 @@ async fn write(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: 
             Ok(Written::NotDeleted(_)) | Err(_) => place.expect(key, touched),
             Ok(_) => place.need(key, touched),
         }
-        remember(place, posture, write, &outcome, ctx.outside.steady());
+        remember(place, owner, write, &outcome, ctx.outside.steady());
     }
     match outcome {
         Ok(written) => {
             ctx.metrics.aws_write(operation.name(), "ok");
             tracing::info!(
-                account = %scope.principal.account, region = %scope.region, vpc = %posture.vpc,
+                account = %scope.principal.account, region = %scope.region,
                 operation = operation.name(), change = %write, result = ?written, "changed AWS"
             );
             Tried::Done(written)
@@ -108,7 +105,7 @@ async fn write(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: 
             ctx.metrics.aws_write(operation.name(), fault.kind.label());
             if !held_back {
                 tracing::warn!(
-                    account = %scope.principal.account, region = %scope.region, vpc = %posture.vpc,
+                    account = %scope.principal.account, region = %scope.region,
                     operation = operation.name(), change = %write, error = %fault, "AWS was not changed"
                 );
             }
@@ -118,7 +115,7 @@ async fn write(ctx: &Context, key: &Key, place: &Place, scope: &Scope, posture: 
 }
 
 /// Remembers what was made, or may have been made, until AWS lists it.
-fn remember(place: &Place, posture: &VpcPosture, write: &Write, outcome: &Result<Written, Fault>, at: Timestamp) {
+fn remember(place: &Place, owner: &Owner, write: &Write, outcome: &Result<Written, Fault>, at: Timestamp) {
     match (write, outcome) {
         (Write::CreateEndpoint(new), Ok(Written::Endpoint(id))) => place.remember(Recent::Endpoint {
             id: Some(id.clone()),
@@ -132,10 +129,11 @@ fn remember(place: &Place, posture: &VpcPosture, write: &Write, outcome: &Result
             id: None,
             vpc: new.vpc.clone(),
             service_name: new.service_name.clone(),
-            owner: posture.owner.tag(),
+            owner: owner.tag(),
             at,
         }),
         (Write::DeleteEndpoints { endpoints }, _) => place.forget(endpoints),
+        (Write::Role { .. } | Write::Profile { .. }, Ok(_)) => place.made(write),
         (Write::CreateSecurityGroup { vpc, name, .. }, Ok(Written::Group(id))) => {
             place.remember(Recent::Group { id: Some(id.clone()), vpc: vpc.clone(), name: name.clone(), at });
         }
@@ -153,7 +151,7 @@ pub const MISMATCH: &str = "IdempotentParameterMismatch";
 mod tests {
     use std::time::Duration;
 
-    use ssm_ready_core::calls::Operation;
+    use ssm_ready_core::{calls::Operation, write::ProfileChange};
 
     use super::*;
 
@@ -178,7 +176,11 @@ mod tests {
             (failed("InvalidParameter", 400), false),
             (failed("InvalidServiceName", 400), false),
         ] {
-            assert_eq!(stops(&tried), stop, "{tried:?}");
+            let write = Write::DeleteSecurityGroup { group: "sg-1".into() };
+            assert_eq!(stops(&write, &tried), stop, "{tried:?}");
         }
+        let create = Write::Profile { profile: "web".into(), change: ProfileChange::AddRole("web".into()) };
+        assert!(stops(&create, &failed("EntityAlreadyExists", 409)), "it may be somebody else's");
+        assert!(!stops(&create, &Tried::Done(Written::Done)));
     }
 }

@@ -1,6 +1,7 @@
 //! What reconcilers share.
 
 use std::{
+    any::Any,
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,14 +16,17 @@ use kube::{
     runtime::{events::Recorder, reflector::Store},
 };
 use ssm_ready_cloud::Cloud;
-use ssm_ready_core::{brake::Brake, facts::Permission, fault::Fault, posture::Mode};
-use ssm_ready_crds::{AwsAccount, VpcPosture, VpcPostureStatus};
+use ssm_ready_core::{
+    brake::Brake, facts::Permission, fault::Fault, iam::Kind, ids::Region, posture::Mode, snapshot::FactKey,
+};
+use ssm_ready_crds::{AccountPosture, AwsAccount, RegionPosture, VpcPosture};
 
 use crate::{
     election::Term,
     metrics::Metrics,
     outside::Outside,
     place::Places,
+    posture::Posture,
     queue::{Backoff, Queue},
 };
 
@@ -33,6 +37,10 @@ pub enum Key {
     Account(String),
     /// A `VpcPosture`: namespace and name.
     Vpc(String, String),
+    /// A `RegionPosture`: namespace and name.
+    Region(String, String),
+    /// An `AccountPosture`: namespace and name.
+    AccountPosture(String, String),
 }
 
 impl Key {
@@ -41,7 +49,9 @@ impl Key {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Account(_) => "AwsAccount",
-            Self::Vpc(..) => "VpcPosture",
+            Self::Vpc(..) => VpcPosture::KIND,
+            Self::Region(..) => RegionPosture::KIND,
+            Self::AccountPosture(..) => AccountPosture::KIND,
         }
     }
 
@@ -50,7 +60,9 @@ impl Key {
     pub fn namespace(&self) -> Option<&str> {
         match self {
             Self::Account(_) => None,
-            Self::Vpc(namespace, _) => Some(namespace),
+            Self::Vpc(namespace, _) | Self::Region(namespace, _) | Self::AccountPosture(namespace, _) => {
+                Some(namespace)
+            }
         }
     }
 
@@ -58,16 +70,16 @@ impl Key {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Account(name) | Self::Vpc(_, name) => name,
+            Self::Account(name) | Self::Vpc(_, name) | Self::Region(_, name) | Self::AccountPosture(_, name) => name,
         }
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Account(name) => write!(f, "AwsAccount/{name}"),
-            Self::Vpc(namespace, name) => write!(f, "VpcPosture/{namespace}/{name}"),
+        match self.namespace() {
+            None => write!(f, "{}/{}", self.kind(), self.name()),
+            Some(namespace) => write!(f, "{}/{namespace}/{}", self.kind(), self.name()),
         }
     }
 }
@@ -78,6 +90,10 @@ pub struct Stores {
     pub accounts: Store<DeserializeGuard<AwsAccount>>,
     /// VPC postures.
     pub vpcs: Store<DeserializeGuard<VpcPosture>>,
+    /// Region postures.
+    pub regions: Store<DeserializeGuard<RegionPosture>>,
+    /// Account postures.
+    pub account_postures: Store<DeserializeGuard<AccountPosture>>,
     /// Namespaces, for their labels.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
 }
@@ -96,22 +112,50 @@ impl Stores {
         self.accounts.find(|guard| guard.name_any() == name).is_some_and(|guard| guard.0.is_err())
     }
 
-    /// The namespaces and names of the VPC postures that cannot be read.
+    /// The namespaces and names of the postures of a kind that cannot be read.
     #[must_use]
-    pub fn unreadable_vpcs(&self) -> BTreeSet<(String, String)> {
-        let all = self.vpcs.state();
+    pub fn unreadable<P: Posture>(&self) -> BTreeSet<(String, String)> {
+        let all = P::store(self).state();
         let broken = all.iter().filter(|guard| guard.0.is_err());
         broken.map(|guard| (guard.namespace().unwrap_or_default(), guard.name_any())).collect()
     }
 
-    /// All readable VPC postures for which `pick` holds.
+    /// All readable postures of a kind for which `pick` holds.
     #[must_use]
-    pub fn vpcs_where(&self, pick: impl Fn(&VpcPosture) -> bool) -> Vec<VpcPosture> {
-        let all = self.vpcs.state();
-        let mut found: Vec<VpcPosture> =
-            all.iter().filter_map(|guard| guard.0.as_ref().ok()).filter(|v| pick(v)).cloned().collect();
-        found.sort_by(|a, b| (&a.metadata.namespace, &a.metadata.name).cmp(&(&b.metadata.namespace, &b.metadata.name)));
+    pub fn postures_where<P: Posture>(&self, pick: impl Fn(&P) -> bool) -> Vec<P> {
+        let all = P::store(self).state();
+        let mut found: Vec<P> =
+            all.iter().filter_map(|guard| guard.0.as_ref().ok()).filter(|p| pick(p)).cloned().collect();
+        found.sort_by_key(|p| (p.namespace(), p.name_any()));
         found
+    }
+
+    /// A readable posture by namespace and name.
+    #[must_use]
+    pub fn posture<P: Posture>(&self, namespace: &str, name: &str) -> Option<P> {
+        let is_it =
+            |guard: &DeserializeGuard<P>| guard.name_any() == name && guard.namespace().as_deref() == Some(namespace);
+        P::store(self).find(is_it)?.0.as_ref().ok().cloned()
+    }
+
+    /// The keys of all readable postures, of any kind, for which `pick` holds of what they have in common.
+    #[must_use]
+    pub fn keys_where(&self, pick: impl Fn(&Common<'_>) -> bool) -> Vec<Key> {
+        fn of<P: Posture>(stores: &Stores, pick: &impl Fn(&Common<'_>) -> bool, keys: &mut Vec<Key>) {
+            for guard in P::store(stores).state() {
+                let Ok(posture) = &guard.0 else { continue };
+                let namespace = posture.namespace().unwrap_or_default();
+                if pick(&Common { namespace: &namespace, account: posture.account() }) {
+                    keys.push(P::key(namespace, posture.name_any()));
+                }
+            }
+        }
+        let mut keys = Vec::new();
+        of::<AccountPosture>(self, &pick, &mut keys);
+        of::<RegionPosture>(self, &pick, &mut keys);
+        of::<VpcPosture>(self, &pick, &mut keys);
+        keys.sort();
+        keys
     }
 
     /// All readable accounts for which `pick` holds.
@@ -129,6 +173,15 @@ impl Stores {
     pub fn labels(&self, namespace: &str) -> BTreeMap<String, String> {
         self.namespaces.find(|n| n.name_any() == namespace).map(|n| n.labels().clone()).unwrap_or_default()
     }
+}
+
+/// What postures of every kind have.
+#[derive(Debug, Clone, Copy)]
+pub struct Common<'a> {
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The `AwsAccount` that it names.
+    pub account: &'a str,
 }
 
 /// What the flags say.
@@ -152,14 +205,25 @@ pub struct Local {
     /// The generation for which a problem of a person's was looked at a second time, with fresh facts.
     pub second_look: Option<i64>,
     /// The status that was last written, and the version of the object that it was written to: the watch tells of it later.
-    pub wrote: Option<(Option<String>, VpcPostureStatus)>,
+    pub wrote: Option<(Option<String>, Box<dyn Any + Send>)>,
+    /// The facts that it turned out to need, in each of its places.
+    pub wanted: Option<Vec<BTreeSet<FactKey>>>,
+    /// The regions in which what it made may be in use.
+    pub regions: Option<Vec<Region>>,
+    /// Since when what was noted before it was made, and was never seen, may be there without being shown.
+    pub in_doubt_since: Option<Timestamp>,
+    /// When AWS last refused to delete a role that something else holds.
+    pub role_held_since: Option<Timestamp>,
     /// Whether nothing of a deleted object was left at the last look.
     pub nothing_left: bool,
     /// Whether this process has taken over from status what the one before it may have made a moment ago.
     pub took_over: bool,
     /// The last permission preflight; `asked_for` says for what it was made.
-    pub permissions: Option<(Timestamp, Result<Vec<Permission>, Fault>)>,
+    pub permissions: Option<Preflight>,
 }
+
+/// A permission preflight: when it was made, for which kinds, and what came of it.
+pub type Preflight = (Timestamp, BTreeSet<Kind>, Result<Vec<Permission>, Fault>);
 
 /// What reconcilers share.
 pub struct Context {

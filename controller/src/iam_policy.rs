@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum, builder::PossibleValue};
-use ssm_ready_core::iam::{self, Feature, Format, HubIdentity, Part, Partition, Settings};
+use ssm_ready_core::iam::{self, Feature, Format, HubIdentity, Kind, Part, Partition, Settings};
 
 /// What to print, and for what.
 #[derive(Clone, Args)]
@@ -16,8 +16,9 @@ pub struct IamPolicyArgs {
     /// Which policy to print
     ///
     /// hub: what the controller's own role may do. hub-trust: who gets that role. trust, observe, enforce: of the roles
-    /// in an account; the role that changes AWS needs both observe and enforce. all: in JSON all of these; in a template
-    /// the two roles of an account.
+    /// in an account; the role that changes AWS needs observe and, for each kind of object in use, one more: enforce for
+    /// VpcPostures, enforce-region for RegionPostures, enforce-account for AccountPostures. all: in JSON all of these; in
+    /// a template the two roles of an account.
     #[arg(long, value_name = "PART", default_value = "all")]
     part: PartArg,
 
@@ -37,11 +38,33 @@ pub struct IamPolicyArgs {
     #[arg(long, value_name = "NAME", default_value = "aws")]
     partition: PartitionArg,
 
+    /// The kinds of objects that use the accounts, for --part all and templates; several times, or with commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "vpc-posture")]
+    kind: Vec<KindArg>,
+
     /// What the controller is to do; can be given several times, or with commas
     ///
-    /// Without it, what the defaults of a VpcPosture take.
+    /// Without it, what objects take whose adoption, ownership and existing are at their defaults.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     feature: Vec<FeatureArg>,
+
+    /// A path of the roles and profiles that AccountPostures declare, or that are set for Default Host Management; can be
+    /// given several times
+    ///
+    /// Nothing is made, changed or passed outside of these.
+    #[arg(long, value_name = "PATH", default_value = "/", value_parser = role_path)]
+    managed_role_path: Vec<String>,
+
+    /// The ARN of the permissions boundary that AccountPostures give to roles (guardrails of the AwsAccount)
+    ///
+    /// Without it, whoever may write roles can give them everything. In each account, its policy of the same name.
+    #[arg(long, value_name = "ARN", value_parser = policy_arn)]
+    managed_role_boundary: Option<String>,
+
+    /// The ARN of a managed policy that roles may get beyond AWS's own for Systems Manager (guardrails of the
+    /// AwsAccount); can be given several times
+    #[arg(long, value_name = "ARN", value_parser = policy_arn)]
+    managed_policy: Vec<String>,
 
     /// The ARN of the controller's own role
     #[arg(long, value_name = "ARN", value_parser = role_arn)]
@@ -118,7 +141,11 @@ fn text(args: IamPolicyArgs) -> anyhow::Result<String> {
         format,
         account,
         partition,
+        kind,
         feature,
+        managed_role_path,
+        managed_role_boundary,
+        managed_policy,
         hub_role_arn,
         external_id,
         org_id,
@@ -146,7 +173,11 @@ fn text(args: IamPolicyArgs) -> anyhow::Result<String> {
         external_id,
         organization: org_id,
         regions: regions.into_iter().collect(),
+        kinds: kind.into_iter().map(|k| k.0).collect(),
         features,
+        managed_role_paths: managed_role_path.into_iter().collect(),
+        managed_role_boundary,
+        managed_policies: managed_policy.into_iter().collect(),
         identity,
         namespace,
         service_account,
@@ -184,7 +215,9 @@ by_name! {
         Part::HubTrust => "hub-trust",
         Part::Trust => "trust",
         Part::Observe => "observe",
-        Part::Enforce => "enforce",
+        Part::Enforce(Kind::VpcPosture) => Kind::VpcPosture.policy(),
+        Part::Enforce(Kind::RegionPosture) => Kind::RegionPosture.policy(),
+        Part::Enforce(Kind::AccountPosture) => Kind::AccountPosture.policy(),
         Part::All => "all",
     }
     FormatArg(Format) {
@@ -202,6 +235,11 @@ by_name! {
         Partition::AwsIsoE => Partition::AwsIsoE.name(),
         Partition::AwsIsoF => Partition::AwsIsoF.name(),
     }
+    KindArg(Kind) {
+        Kind::VpcPosture => Kind::VpcPosture.name(),
+        Kind::RegionPosture => Kind::RegionPosture.name(),
+        Kind::AccountPosture => Kind::AccountPosture.name(),
+    }
     FeatureArg(Feature) {
         Feature::VpcEndpoints => Feature::VpcEndpoints.name(),
         Feature::SecurityGroup => Feature::SecurityGroup.name(),
@@ -212,6 +250,15 @@ by_name! {
         Feature::Deletion => Feature::Deletion.name(),
         Feature::TakeOver => Feature::TakeOver.name(),
         Feature::HostedZones => Feature::HostedZones.name(),
+        Feature::HostManagement => Feature::HostManagement.name(),
+        Feature::ServiceSettings => Feature::ServiceSettings.name(),
+        Feature::MetadataDefaults => Feature::MetadataDefaults.name(),
+        Feature::SessionPreferences => Feature::SessionPreferences.name(),
+        Feature::SessionAudit => Feature::SessionAudit.name(),
+        Feature::Roles => Feature::Roles.name(),
+        Feature::InstanceProfiles => Feature::InstanceProfiles.name(),
+        Feature::AttachOnlyRoles => Feature::AttachOnlyRoles.name(),
+        Feature::ProfileAttachment => Feature::ProfileAttachment.name(),
     }
 }
 
@@ -240,6 +287,20 @@ fn role_arn(text: &str) -> Result<String, String> {
     match text.parse::<ssm_ready_core::ids::RoleArn>() {
         Ok(arn) => Ok(arn.to_string()),
         Err(_) => Err("give the ARN of a role, such as arn:aws:iam::999988887777:role/ssm-ready-hub".to_owned()),
+    }
+}
+
+/// A managed policy of AWS's own or of an account's, without anything that stands for more than one.
+fn policy_arn(text: &str) -> Result<String, String> {
+    let advice = "give the ARN of a managed policy, such as arn:aws:iam::111122223333:policy/team/extra";
+    let known = |account: &str| account == "aws" || account.parse::<ssm_ready_core::ids::AccountId>().is_ok();
+    match text.splitn(6, ':').collect::<Vec<_>>().as_slice() {
+        ["arn", partition, "iam", "", account, name]
+            if partition.starts_with("aws") && known(account) && name.starts_with("policy/") =>
+        {
+            checked(text, 20..=2048, ":/_+=,.@-", advice)
+        }
+        _ => Err(advice.to_owned()),
     }
 }
 
@@ -300,6 +361,19 @@ mod tests {
     }
 
     #[test]
+    fn everything_can_be_chosen() {
+        let features: Vec<Feature> = FeatureArg::value_variants().iter().map(|chosen| chosen.0).collect();
+        assert_eq!(features, Feature::ALL);
+        let kinds: Vec<Kind> = KindArg::value_variants().iter().map(|chosen| chosen.0).collect();
+        assert_eq!(kinds, Kind::ALL);
+        for feature in Feature::ALL {
+            let kind = feature.kinds()[0].name();
+            let chosen = format!("--feature={}", feature.name());
+            run(&["--part=all", "--hub-role-arn=arn:aws:iam::999988887777:role/hub", "--kind", kind, &chosen]).unwrap();
+        }
+    }
+
+    #[test]
     fn every_part_and_form_is_printed() {
         let given = ["--hub-role-arn=arn:aws:iam::999988887777:role/hub", "--external-id=s3cret-id"];
         for (part, says) in [
@@ -307,6 +381,8 @@ mod tests {
             ("trust", "s3cret-id"),
             ("observe", "ec2:DescribeVpcs"),
             ("enforce", "ec2:CreateVpcEndpoint"),
+            ("enforce-region", "ssm:UpdateServiceSetting"),
+            ("enforce-account", "iam:CreateRole"),
             ("all", "\"accounts\""),
         ] {
             let part = format!("--part={part}");
@@ -343,6 +419,19 @@ mod tests {
             (&["--part=hub"], vec!["--role-prefix=keeper"], "role/keeper"),
             (&["--part=observe"], vec!["--regions=eu-west-1"], "eu-west-1"),
             (&["--part=enforce"], vec!["--partition=aws-cn"], "arn:aws-cn:ec2:"),
+            (&["--part=all", hub], vec!["--kind=vpc-posture,region-posture"], "\"enforce-region\""),
+            (&["--format=terraform"], vec!["--kind=account-posture"], "enforce_account"),
+            (&["--part=enforce-account"], vec!["--managed-role-path=/managed/"], "role/managed/*"),
+            (
+                &["--part=enforce-account"],
+                vec!["--managed-role-boundary=arn:aws:iam::111122223333:policy/bound"],
+                "iam:PermissionsBoundary",
+            ),
+            (
+                &["--part=enforce-account", "--account=444455556666"],
+                vec!["--managed-policy=arn:aws:iam::111122223333:policy/team/extra"],
+                "arn:aws:iam::444455556666:policy/team/extra",
+            ),
         ] {
             let words: Vec<&str> = given.iter().copied().chain(more.iter().copied()).collect();
             let printed = run(&words).unwrap();
@@ -356,7 +445,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_wrong_is_said() {
-        let cases: [(&[&str], &str); 16] = [
+        let cases: [(&[&str], &str); 21] = [
             (&["--part=trust"], "--hub-role-arn"),
             (&["--part=hub-trust"], "--hub-identity"),
             (&["--part=hub-trust", "--hub-identity=irsa"], "--oidc-provider"),
@@ -373,6 +462,11 @@ mod tests {
             (&["--role-path=platform"], "begins and ends with a slash"),
             (&["--role-prefix=a/b"], "1 to 40"),
             (&["--oidc-provider=a b"], "the issuer of the cluster"),
+            (&["--kind=fleet"], "account-posture"),
+            (&["--part=enforce-region", "--format=terraform"], "--kind"),
+            (&["--managed-role-path=managed"], "begins and ends with a slash"),
+            (&["--managed-role-boundary=arn:aws:iam::111122223333:role/x"], "the ARN of a managed policy"),
+            (&["--managed-policy=arn:aws:iam::111122223333:policy/*"], "the ARN of a managed policy"),
         ];
         for (args, says) in cases {
             let error = run(args).unwrap_err();

@@ -17,6 +17,7 @@ pub mod metrics;
 mod near;
 pub mod outside;
 pub mod place;
+pub mod posture;
 pub mod queue;
 pub mod reconcile;
 pub mod run;

@@ -26,8 +26,31 @@ use ssm_ready_core::{
     fault::FaultKind,
     instances::{self, Verdict},
 };
+use ssm_ready_crds::{AccountPosture, RegionPosture, VpcPosture};
 
-use crate::{queue::Priority, spec::VPC_POSTURE};
+use crate::{posture::Posture, queue::Priority};
+
+/// The facets of account, region and VPC postures.
+const FACETS: [&[Facet]; 3] = [
+    &[Facet::Account, Facet::Roles, Facet::Profiles],
+    &[
+        Facet::Account,
+        Facet::HostManagement,
+        Facet::SessionPreferences,
+        Facet::ServiceSettings,
+        Facet::MetadataDefaults,
+        Facet::SessionAudit,
+    ],
+    &[
+        Facet::Account,
+        Facet::Dns,
+        Facet::SecurityGroup,
+        Facet::Endpoints,
+        Facet::Routes,
+        Facet::Policy,
+        Facet::InstanceProfiles,
+    ],
+];
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -410,13 +433,16 @@ impl Metrics {
                 let _created = self.aws_writes.get_or_create(&WriteLabels { operation: operation.0, outcome });
             }
         }
-        for facet in Facet::ALL {
-            let labels = DriftLabels { kind: VPC_POSTURE, facet: facet.condition() };
-            let _created = self.drift.get_or_create(&labels);
-            let _created = self.drift_repaired.get_or_create(&labels);
+        let kinds = [AccountPosture::KIND, RegionPosture::KIND, VpcPosture::KIND];
+        for (kind, facets) in kinds.into_iter().zip(FACETS) {
+            for facet in facets {
+                let labels = DriftLabels { kind, facet: facet.condition() };
+                let _created = self.drift.get_or_create(&labels);
+                let _created = self.drift_repaired.get_or_create(&labels);
+            }
         }
         for what in KubeWrite::ALL {
-            for kind in ["AwsAccount", VPC_POSTURE] {
+            for kind in std::iter::once("AwsAccount").chain(kinds) {
                 let _created = self.kube_writes.get_or_create(&KubeWriteLabels { kind, what: what.label() });
             }
         }

@@ -14,12 +14,14 @@ use jiff::Timestamp;
 use ssm_ready_cloud::Cloud;
 use ssm_ready_core::{
     calls::AgeClass,
-    facts::{Principal, Scope, VpcAttribute},
+    facts::{Principal, Scope},
     fault::Fault,
-    ids::{EndpointId, SecurityGroupId, VpcId},
+    ids::{EndpointId, Region, VpcId},
     instances::count,
+    made::Made,
     overlay::{Overlay, Recent},
     snapshot::{FactKey, FactValue, Snapshot, next_reread},
+    write::Write,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -41,24 +43,18 @@ const READ_ALONG: u32 = 5;
 /// A place that has nothing to read looks again after this time.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// The region under which facts are kept that an account has once: those of IAM.
+pub const GLOBAL: &str = "global";
+
 /// What an object wants to know of a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interest {
-    /// Its VPC.
-    pub vpc: VpcId,
+    /// The VPC whose instances are counted.
+    pub vpc: Option<VpcId>,
     /// How often AWS is looked at.
     pub interval: Duration,
-    /// The security group whose network interfaces matter, while the object is being deleted.
-    pub interfaces: Option<SecurityGroupId>,
-}
-
-impl Interest {
-    fn keys(&self) -> impl Iterator<Item = FactKey> + '_ {
-        FactKey::LISTS
-            .into_iter()
-            .chain(VpcAttribute::BOTH.into_iter().map(|a| FactKey::Attribute(self.vpc.clone(), a)))
-            .chain(self.interfaces.iter().map(|g| FactKey::Interfaces(g.clone())))
-    }
+    /// The facts.
+    pub facts: BTreeSet<FactKey>,
 }
 
 #[derive(Debug)]
@@ -73,8 +69,11 @@ struct Follower {
 #[derive(Debug)]
 struct State {
     scope: Scope,
+    /// The region as metrics call it, or [`GLOBAL`].
+    region: String,
     snapshot: Arc<Snapshot>,
     overlay: Overlay,
+    made: Made,
     followers: BTreeMap<Key, Follower>,
     /// What is being read, and since when.
     reading: Option<(Timestamp, BTreeSet<FactKey>)>,
@@ -89,6 +88,8 @@ pub struct Look {
     pub snapshot: Arc<Snapshot>,
     /// Our own recent creations.
     pub overlay: Overlay,
+    /// Our own recent creations of roles and profiles.
+    pub made: Made,
     /// The shortest interval of the place, by which facts age.
     pub interval: Duration,
 }
@@ -102,7 +103,7 @@ pub struct Place {
     outside: Arc<Outside>,
 }
 
-/// Which place: the `AwsAccount`'s name and the region.
+/// Which place: the `AwsAccount`'s name, and the region or [`GLOBAL`].
 pub type PlaceKey = (String, String);
 
 /// All places.
@@ -115,7 +116,7 @@ pub struct Places {
     cluster: String,
     outside: Arc<Outside>,
     places: Mutex<HashMap<PlaceKey, Arc<Place>>>,
-    followed: Mutex<HashMap<Key, PlaceKey>>,
+    followed: Mutex<HashMap<Key, BTreeSet<PlaceKey>>>,
     stop: CancellationToken,
 }
 
@@ -148,15 +149,31 @@ impl Places {
         }
     }
 
-    /// Makes an object a follower of a place. A new way to read (another role, say) forgets what was read before.
-    pub fn follow(&self, key: &Key, place_key: &PlaceKey, scope: &Scope, interest: Interest) -> Arc<Place> {
-        if lock(&self.followed).get(key).is_some_and(|earlier| earlier != place_key) {
-            self.unfollow(key);
+    /// Makes an object a follower of these places, and of no others.
+    pub fn follow(&self, key: &Key, wanted: Vec<(PlaceKey, Scope, Interest)>) -> Vec<Arc<Place>> {
+        let keys: BTreeSet<PlaceKey> = wanted.iter().map(|(place, _, _)| place.clone()).collect();
+        let before = lock(&self.followed).insert(key.clone(), keys.clone()).unwrap_or_default();
+        for left in before.difference(&keys) {
+            self.leave(key, left);
         }
-        lock(&self.followed).insert(key.clone(), place_key.clone());
+        wanted.into_iter().map(|(place, scope, interest)| self.join(key, &place, &scope, interest)).collect()
+    }
+
+    /// The regions that AWS has listed in a place, if the object follows it and they are known.
+    #[must_use]
+    pub fn regions(&self, key: &Key, place_key: &PlaceKey) -> Option<Vec<Region>> {
+        let place = lock(&self.places).get(place_key)?.clone();
+        let state = place.lock();
+        state.followers.get(key)?;
+        let limit = AgeClass::Rare.limit(state.interval());
+        state.snapshot.regions.reading(limit, place.outside.steady()).known().cloned()
+    }
+
+    /// A new way to read (another role, say) forgets what was read before.
+    fn join(&self, key: &Key, place_key: &PlaceKey, scope: &Scope, interest: Interest) -> Arc<Place> {
         // Held until the follower is in, so that the place does not go in between.
         let mut places = lock(&self.places);
-        let place = places.entry(place_key.clone()).or_insert_with(|| self.start(scope)).clone();
+        let place = places.entry(place_key.clone()).or_insert_with(|| self.start(&place_key.1, scope)).clone();
         let mut state = place.lock();
         if state.scope != *scope {
             if state.scope.principal != scope.principal {
@@ -170,7 +187,7 @@ impl Places {
             Some(follower) => {
                 follower.interest = interest;
                 let Follower { interest, needs, .. } = follower;
-                needs.retain(|fact, _| interest.keys().any(|followed| followed == *fact));
+                needs.retain(|fact, _| interest.facts.contains(fact));
                 place.wake.notify_one();
             }
             None => {
@@ -183,27 +200,35 @@ impl Places {
         place
     }
 
-    /// Forgets an object; the last one's place goes with it.
+    /// Forgets an object; the last one's places go with it.
     pub fn unfollow(&self, key: &Key) {
-        let Some(place_key) = lock(&self.followed).remove(key) else { return };
+        let Some(all) = lock(&self.followed).remove(key) else { return };
+        for place in &all {
+            self.leave(key, place);
+        }
+    }
+
+    fn leave(&self, key: &Key, place_key: &PlaceKey) {
         let mut places = lock(&self.places);
-        let Some(place) = places.get(&place_key) else { return };
+        let Some(place) = places.get(place_key) else { return };
         let mut state = place.lock();
         state.followers.remove(key);
         if state.followers.is_empty() {
             place.gone.cancel();
-            self.metrics.snapshot_gone(state.scope.principal.account.as_str(), state.scope.region.as_str());
+            self.metrics.snapshot_gone(state.scope.principal.account.as_str(), &state.region);
             drop(state);
-            places.remove(&place_key);
+            places.remove(place_key);
         }
     }
 
-    fn start(&self, scope: &Scope) -> Arc<Place> {
+    fn start(&self, region: &str, scope: &Scope) -> Arc<Place> {
         let place = Arc::new(Place {
             state: Mutex::new(State {
                 scope: scope.clone(),
+                region: region.to_owned(),
                 snapshot: Arc::default(),
                 overlay: Overlay::of(&self.cluster),
+                made: Made::default(),
                 followers: BTreeMap::new(),
                 reading: None,
                 last_reread: None,
@@ -241,7 +266,7 @@ impl Place {
         let listed = state.listed(self.outside.steady());
         let follower = state.followers.get_mut(key)?;
         let there = |k: &FactKey| can_be_read(k, listed.as_ref());
-        let ready = follower.interest.keys().filter(there).all(|k| snapshot.last_tried(&k).is_some())
+        let ready = follower.interest.facts.iter().filter(|k| there(k)).all(|k| snapshot.last_tried(k).is_some())
             && follower
                 .needs
                 .iter()
@@ -254,8 +279,8 @@ impl Place {
         }
         follower.needs.clear();
         follower.at_once = false;
-        let overlay = state.overlay.clone();
-        Some(Look { snapshot, overlay, interval })
+        let (overlay, made) = (state.overlay.clone(), state.made.clone());
+        Some(Look { snapshot, overlay, made, interval })
     }
 
     /// Has facts read again, and the object look as soon as that is done.
@@ -283,7 +308,7 @@ impl Place {
                 && let Some(follower) = state.followers.get_mut(key)
             {
                 // What the object does not follow is never read for it: it would wait for ever.
-                if follower.interest.keys().any(|followed| followed == fact) {
+                if follower.interest.facts.contains(&fact) {
                     follower.needs.insert(fact, at);
                 }
                 follower.at_once |= at_once;
@@ -302,17 +327,17 @@ impl Place {
         let Some(follower) = followers.get_mut(key) else { return };
         let Follower { interest, needs, at_once: looks_at_once } = follower;
         *looks_at_once = true;
-        for fact in interest.keys() {
-            let age = snapshot.read_at(&fact).map(|read| at.duration_since(read).unsigned_abs());
+        for fact in &interest.facts {
+            let age = snapshot.read_at(fact).map(|read| at.duration_since(read).unsigned_abs());
             match reading {
-                Some((began, facts)) if !at_once && facts.contains(&fact) => {
+                Some((began, facts)) if !at_once && facts.contains(fact) => {
                     // Each was read a moment later than the reading began.
-                    needs.insert(fact, *began - Duration::from_nanos(1));
+                    needs.insert(fact.clone(), *began - Duration::from_nanos(1));
                 }
                 _ if !at_once && age.is_some_and(|age| age < REREAD_EVERY) => {}
                 _ => {
                     Arc::make_mut(snapshot).mark_stale(fact.clone(), at);
-                    needs.insert(fact, at);
+                    needs.insert(fact.clone(), at);
                 }
             }
         }
@@ -323,6 +348,12 @@ impl Place {
     /// Remembers a creation until AWS lists it.
     pub fn remember(&self, recent: Recent) {
         self.lock().overlay.add(recent);
+    }
+
+    /// Remembers what a write made until IAM shows it.
+    pub fn made(&self, write: &Write) {
+        let at = self.outside.steady();
+        self.lock().made.add(write, at);
     }
 
     /// Forgets endpoints that we delete.
@@ -338,8 +369,8 @@ impl State {
 
     fn wanted(&self, now: Timestamp) -> BTreeSet<FactKey> {
         let listed = self.listed(now);
-        let keys = self.followers.values().flat_map(|f| f.interest.keys());
-        keys.filter(|key| can_be_read(key, listed.as_ref())).collect()
+        let keys = self.followers.values().flat_map(|f| &f.interest.facts);
+        keys.filter(|key| can_be_read(key, listed.as_ref())).cloned().collect()
     }
 
     /// The VPCs that AWS lists, where that is known.
@@ -395,12 +426,6 @@ fn can_be_read(key: &FactKey, listed: Option<&BTreeSet<VpcId>>) -> bool {
         (FactKey::Attribute(vpc, _), Some(listed)) => listed.contains(vpc),
         _ => true,
     }
-}
-
-/// Whether a read failed as the one before it: a fact that nobody may read is tried every minute, and a pass for each
-/// of these would try each time what AWS refuses; the sweeps look at it all the same.
-fn failed_again(before: Option<&Fault>, outcome: &Result<FactValue, Fault>) -> bool {
-    matches!((before, outcome), (Some(before), Err(now)) if before.code == now.code)
 }
 
 struct Reader {
@@ -481,25 +506,24 @@ impl Reader {
         let interval = state.interval();
         let mut news = BTreeSet::new();
         for (key, outcome, at) in outcomes {
-            if !failed_again(state.snapshot.fault(&key), &outcome) {
-                news.insert(key.clone());
-            }
+            // What is read between the sweeps, because a write of it failed or because reading it did, and says the same
+            // as before is no news: a pass for each of these would try each time what AWS refuses.
+            let by_age = outcome.is_ok() && !state.snapshot.is_stale(&key);
             if outcome.is_ok() {
                 let class = match key.class() {
                     AgeClass::Fast => "fast",
+                    AgeClass::Iam => "iam",
                     AgeClass::Slow => "slow",
                     AgeClass::Rare => "rare",
                     AgeClass::OnDemand => "on-demand",
                 };
                 let read = tokio::time::Instant::now();
-                self.metrics.snapshot_read(
-                    scope.principal.account.as_str(),
-                    scope.region.as_str(),
-                    class,
-                    read.into_std(),
-                );
+                let account = scope.principal.account.as_str();
+                self.metrics.snapshot_read(account, &state.region, class, read.into_std());
             }
-            Arc::make_mut(&mut state.snapshot).note(&key, outcome, at);
+            if Arc::make_mut(&mut state.snapshot).note(&key, outcome, at) || by_age {
+                news.insert(key);
+            }
         }
         let now = self.place.outside.steady();
         let wanted = state.wanted(now);
@@ -514,20 +538,21 @@ impl Reader {
         ) {
             state.overlay.settle(endpoints, groups, one.min(other));
         }
-        let [account, region] = [scope.principal.account.as_str(), scope.region.as_str()];
+        state.made.settle(&snapshot, now);
+        let [account, region] = [scope.principal.account.as_str(), &state.region.clone()];
         // Nothing is said of a place that went meanwhile.
         if !self.place.gone.is_cancelled() {
             if complete {
                 self.metrics.place_read(account, region, self.place.outside.now().as_second());
             }
-            let vpcs = state.followers.values().map(|f| f.interest.vpc.clone()).collect();
+            let vpcs = state.followers.values().filter_map(|f| f.interest.vpc.clone()).collect();
             if let Some(instances) = snapshot.instances.reading(interval, now).known() {
                 let nodes = snapshot.managed_nodes.reading(interval, now).known();
                 self.metrics.instances(account, region, &count(instances, nodes.map(Vec::as_slice), &vpcs));
             }
         }
         let sweep = keys.contains(&FactKey::Vpcs);
-        if sweep {
+        if keys.iter().any(|key| matches!(key.class(), AgeClass::Fast | AgeClass::Iam)) {
             state.jitter = f64::from(self.jitter_percent) / 100.0 * self.place.outside.jitter();
         }
         // Those who wait for these facts first; after a sweep everybody.
@@ -535,7 +560,7 @@ impl Reader {
             let waits = follower.at_once && follower.needs.keys().any(|k| keys.contains(k));
             if waits {
                 self.queue.add(key.clone(), Priority::Edit);
-            } else if sweep || follower.interest.keys().any(|k| news.contains(&k) && !FactKey::LISTS.contains(&k)) {
+            } else if sweep || follower.interest.facts.iter().any(|k| news.contains(k) && !FactKey::LISTS.contains(k)) {
                 self.queue.add(key.clone(), Priority::Resync);
             }
         }
@@ -556,6 +581,34 @@ impl Reader {
                 FactValue::Attribute(cloud.vpc_attribute(scope, vpc, *attribute).await?)
             }
             FactKey::Interfaces(group) => FactValue::Interfaces(cloud.network_interfaces(scope, group).await?),
+            FactKey::Setting(setting) => FactValue::Setting(cloud.setting(scope, *setting).await?),
+            FactKey::SessionDocument(version) => {
+                FactValue::SessionDocument(cloud.session_document(scope, *version).await?)
+            }
+            FactKey::AuditRule => FactValue::AuditRule(cloud.audit_rule(scope).await?),
+            FactKey::Trails => FactValue::Trails(cloud.trails(scope).await?),
+            FactKey::Topic(topic) => FactValue::Topic(cloud.topic(scope, topic).await?),
+            FactKey::SessionDocumentInfo => FactValue::SessionDocumentInfo(cloud.session_document_info(scope).await?),
+            FactKey::MetadataDefaults => FactValue::MetadataDefaults(cloud.metadata_defaults(scope).await?),
+            FactKey::InstanceMetadata => {
+                let mut all = cloud.instances(scope).await?;
+                // Nobody asks for them here, and there may be many.
+                all.iter_mut().for_each(|instance| instance.tags.clear());
+                FactValue::InstanceMetadata(all)
+            }
+            FactKey::Regions => FactValue::Regions(cloud.regions(scope).await?),
+            FactKey::Role(role) => FactValue::Role(cloud.role(scope, role).await?),
+            FactKey::Profile(profile) => FactValue::Profile(cloud.profile(scope, profile).await?),
+            FactKey::RoleVerdict(role) => FactValue::RoleVerdict(cloud.agent_permissions(scope, role).await?),
+            FactKey::RoleAnswer(role, question) => {
+                FactValue::RoleAnswer(cloud.role_answer(scope, role, question).await?)
+            }
+            FactKey::Bucket(bucket) => FactValue::Bucket(cloud.bucket(scope, bucket).await?),
+            FactKey::BucketEncryption(bucket) => {
+                FactValue::BucketEncryption(cloud.bucket_encryption(scope, bucket).await?)
+            }
+            FactKey::LogGroup(group) => FactValue::LogGroup(cloud.log_group(scope, group).await?),
+            FactKey::Key(key) => FactValue::Key(cloud.key(scope, key).await?),
         })
     }
 }

@@ -16,7 +16,7 @@ use kube::{
 };
 use ssm_ready_cloud::Cloud;
 use ssm_ready_core::{brake::Brake, posture::Mode};
-use ssm_ready_crds::{AwsAccount, VpcPosture};
+use ssm_ready_crds::{AccountPosture, AwsAccount, RegionPosture, VpcPosture};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -29,6 +29,7 @@ use crate::{
     metrics::{Metrics, ReconcileResult, Reconciling},
     outside::Outside,
     place::Places,
+    posture::{Posture, PostureStatus},
     queue::{Lease, Queue},
     reconcile::reconcile,
     watch,
@@ -119,6 +120,8 @@ pub async fn run(
         stop.clone(),
     );
     let (accounts, accounts_writer) = reflector::store::<DeserializeGuard<AwsAccount>>();
+    let (account_postures, account_postures_writer) = reflector::store::<DeserializeGuard<AccountPosture>>();
+    let (regions, regions_writer) = reflector::store::<DeserializeGuard<RegionPosture>>();
     let (vpcs, vpcs_writer) = reflector::store::<DeserializeGuard<VpcPosture>>();
     let (namespaces, namespaces_writer) = reflector::store::<PartialObjectMeta<Namespace>>();
     let ctx = Arc::new(Context::new(
@@ -136,14 +139,14 @@ pub async fn run(
         metrics.clone(),
         queue.clone(),
         places,
-        Stores { accounts, vpcs, namespaces },
+        Stores { accounts, account_postures, regions, vpcs, namespaces },
         Recorder::new(client.clone(), Reporter { controller: NAME.into(), instance: host }),
         outside,
         replica.term.clone(),
     ));
 
     let mut watches = JoinSet::new();
-    let [accounts_gate, vpcs_gate, namespaces_gate] = gates;
+    let [accounts_gate, account_postures_gate, regions_gate, vpcs_gate, namespaces_gate] = gates;
     let config = watcher::Config::default();
     let patience = || watch::Patience::new(ctx.outside.clone());
     let stream = watcher(Api::<DeserializeGuard<AwsAccount>>::all(client.clone()), config.clone());
@@ -152,12 +155,24 @@ pub async fn run(
         stream.backoff(patience()).modify(trim).reflect(accounts_writer),
         accounts_gate,
     ));
-    let api = match &watch_namespace {
-        Some(namespace) => Api::<DeserializeGuard<VpcPosture>>::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let stream = watcher(api, config.clone());
-    watches.spawn(watch::vpcs(ctx.clone(), stream.backoff(patience()).modify(trim).reflect(vpcs_writer), vpcs_gate));
+    let stream = watcher(postures(&client, watch_namespace.as_deref()), config.clone());
+    watches.spawn(watch::account_postures(
+        ctx.clone(),
+        stream.backoff(patience()).modify(trim).reflect(account_postures_writer),
+        account_postures_gate,
+    ));
+    let stream = watcher(postures::<RegionPosture>(&client, watch_namespace.as_deref()), config.clone());
+    watches.spawn(watch::postures_alone(
+        ctx.clone(),
+        stream.backoff(patience()).modify(trim).reflect(regions_writer),
+        regions_gate,
+    ));
+    let stream = watcher(postures::<VpcPosture>(&client, watch_namespace.as_deref()), config.clone());
+    watches.spawn(watch::postures_alone(
+        ctx.clone(),
+        stream.backoff(patience()).modify(trim).reflect(vpcs_writer),
+        vpcs_gate,
+    ));
     let stream = watcher(Api::<PartialObjectMeta<Namespace>>::all(client), config);
     watches.spawn(watch::namespaces(
         ctx.clone(),
@@ -169,10 +184,15 @@ pub async fn run(
     // Nobody works before the objects are known: what is not listed yet would be taken for gone.
     let known = {
         let stores = &ctx.stores;
-        let all =
-            (stores.accounts.wait_until_ready(), stores.vpcs.wait_until_ready(), stores.namespaces.wait_until_ready());
+        let postures = futures::future::try_join3(
+            stores.account_postures.wait_until_ready(),
+            stores.regions.wait_until_ready(),
+            stores.vpcs.wait_until_ready(),
+        );
+        let others =
+            futures::future::try_join(stores.accounts.wait_until_ready(), stores.namespaces.wait_until_ready());
         tokio::select! {
-            known = futures::future::try_join3(all.0, all.1, all.2) => known.is_ok(),
+            known = futures::future::try_join(postures, others) => known.is_ok(),
             () = stop.cancelled() => false,
             () = replica.lost() => anyhow::bail!(LOST),
         }
@@ -219,7 +239,7 @@ async fn end(replica: Replica, mut servers: JoinSet<anyhow::Result<()>>, servers
 const LOST: &str = "the lease was lost: this replica stops, so that only one works";
 
 /// Waits for this replica's term, and takes the gates that are to be opened in it.
-async fn stand_by(replica: &mut Replica, readiness: &Readiness, lease: Gate) -> anyhow::Result<[Gate; 3]> {
+async fn stand_by(replica: &mut Replica, readiness: &Readiness, lease: Gate) -> anyhow::Result<[Gate; 5]> {
     let mut standing = replica.until(|standing| *standing != Standing::Unknown).await;
     // A follower is ready: it can take over.
     let mut lease = Some(lease);
@@ -230,11 +250,20 @@ async fn stand_by(replica: &mut Replica, readiness: &Readiness, lease: Gate) -> 
         standing = replica.until(|standing| *standing != Standing::Follower).await;
     }
     anyhow::ensure!(standing == Standing::Leader, LOST);
-    let gates = ["awsaccounts", "vpcpostures", "namespaces"].map(|name| readiness.gate(name));
+    let names = ["awsaccounts", "accountpostures", "regionpostures", "vpcpostures", "namespaces"];
+    let gates = names.map(|name| readiness.gate(name));
     if let Some(gate) = lease.take() {
         gate.open();
     }
     Ok(gates)
+}
+
+/// The postures of a kind, everywhere or in one namespace.
+fn postures<P: Posture>(client: &kube::Client, namespace: Option<&str>) -> Api<DeserializeGuard<P>> {
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
 }
 
 /// Drops what nobody reads, to keep the caches small.
@@ -298,7 +327,7 @@ async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
 /// Counts the objects by their conditions.
 fn count(ctx: &Context) {
     use ssm_ready_crds::condition as c;
-    const TYPES: [&str; 12] = [
+    const TYPES: [&str; 20] = [
         c::READY,
         c::COMPLIANT,
         c::RECONCILING,
@@ -311,6 +340,14 @@ fn count(ctx: &Context) {
         c::ROUTES_READY,
         c::POLICY_READY,
         c::PERMISSIONS_READY,
+        c::HOST_MANAGEMENT_READY,
+        c::SESSION_PREFERENCES_READY,
+        c::SERVICE_SETTINGS_READY,
+        c::METADATA_DEFAULTS_READY,
+        c::AUDIT_READY,
+        c::ROLES_READY,
+        c::PROFILES_READY,
+        c::INSTANCE_PROFILES_READY,
     ];
     let mut counts = std::collections::HashMap::new();
     let mut add = |kind: &'static str, conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]| {
@@ -333,11 +370,20 @@ fn count(ctx: &Context) {
             add("AwsAccount", &status.conditions);
         }
     }
-    for posture in ctx.stores.vpcs.state() {
-        if let Some(status) = posture.0.as_ref().ok().and_then(|v| v.status.as_ref()) {
-            add("VpcPosture", &status.conditions);
-        }
-    }
+    count_postures::<AccountPosture>(ctx, &mut add);
+    count_postures::<RegionPosture>(ctx, &mut add);
+    count_postures::<VpcPosture>(ctx, &mut add);
     ctx.metrics.accounts(&declared);
     ctx.metrics.posture_conditions(counts);
+}
+
+fn count_postures<P: Posture>(
+    ctx: &Context,
+    add: &mut impl FnMut(&'static str, &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]),
+) {
+    for posture in P::store(&ctx.stores).state() {
+        if let Some(status) = posture.0.as_ref().ok().and_then(P::status) {
+            add(P::KIND, status.conditions());
+        }
+    }
 }

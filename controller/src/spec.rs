@@ -1,12 +1,15 @@
 //! The validate step: from the objects' specs to what the core works with. The schema has refused most of what is wrong;
 //! what it cannot know is refused here, by the field's name.
 
+pub mod account;
+pub mod region;
+
 use std::{collections::BTreeSet, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
-use kube::ResourceExt;
 use ssm_ready_core::{
     facts::{IpAddressType, Principal, RoleStep, Scope},
     ids::{AccountId, Region, RoleArn, Secret},
+    instance_profiles::{Attachment, DeclaredProfile, InstancesWish, Launcher},
     posture::{self as core, Owner, ServiceName},
     reason::Reason,
 };
@@ -14,8 +17,8 @@ use ssm_ready_crds::{self as crds, AwsAccount, AwsAccountSpec, RouteTableChoice,
 
 use crate::admit::Refusal;
 
-/// The kind in owner tags of VPC postures.
-pub const VPC_POSTURE: &str = "VpcPosture";
+/// An instance profile that an AccountPosture declares, or why it is not there yet.
+pub type Declared = Result<DeclaredProfile, String>;
 
 /// The intervals that the schema allows; an object stored before it did so may have another.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(24 * 3600);
@@ -88,21 +91,45 @@ pub fn roles(spec: &AwsAccountSpec, read_only: bool) -> Result<Roles, Refusal> {
     Ok(Roles { write, read })
 }
 
+/// The partition of an account, such as `aws-cn`.
+#[must_use]
+pub fn partition(spec: &AwsAccountSpec) -> String {
+    let of_role = spec.assume_role.as_ref().and_then(|a| a.role_arn.split(':').nth(1));
+    spec.partition.as_deref().or(of_role).unwrap_or("aws").to_owned()
+}
+
+/// The mode of an object.
+fn mode(mode: crds::Mode) -> core::Mode {
+    match mode {
+        crds::Mode::Observe => core::Mode::Observe,
+        crds::Mode::Enforce => core::Mode::Enforce,
+    }
+}
+
+/// Ours say what we may delete.
+fn own_keys(field: &str, tags: &[crds::Tag]) -> Result<(), Refusal> {
+    for (at, tag) in tags.iter().enumerate() {
+        if tag.key.to_ascii_lowercase().starts_with("aws:") || tag.key.starts_with("ssmready.dev/") {
+            let field = format!("{field}[{at}].key");
+            return Err(invalid(&field, "keys that start with aws: or ssmready.dev/ are reserved"));
+        }
+    }
+    Ok(())
+}
+
 /// Where an account's own identity is looked up: in a region that the account allows.
 ///
 /// # Errors
 /// `InvalidSpec`, naming the field.
 pub fn home_region(spec: &AwsAccountSpec, fallback: Option<&str>) -> Result<Region, Refusal> {
-    let partition =
-        spec.partition.as_deref().or_else(|| spec.assume_role.as_ref().and_then(|a| a.role_arn.split(':').nth(1)));
-    let by_partition = match partition {
-        Some("aws-cn") => "cn-north-1",
-        Some("aws-us-gov") => "us-gov-west-1",
-        Some("aws-eusc") => "eusc-de-east-1",
-        Some("aws-iso") => "us-iso-east-1",
-        Some("aws-iso-b") => "us-isob-east-1",
-        Some("aws-iso-e") => "eu-isoe-west-1",
-        Some("aws-iso-f") => "us-isof-south-1",
+    let by_partition = match partition(spec).as_str() {
+        "aws-cn" => "cn-north-1",
+        "aws-us-gov" => "us-gov-west-1",
+        "aws-eusc" => "eusc-de-east-1",
+        "aws-iso" => "us-iso-east-1",
+        "aws-iso-b" => "us-isob-east-1",
+        "aws-iso-e" => "eu-isoe-west-1",
+        "aws-iso-f" => "us-isof-south-1",
         _ => fallback.unwrap_or("us-east-1"),
     };
     match spec.regions.as_ref().and_then(|r| r.allowed.first()) {
@@ -119,22 +146,20 @@ pub fn scope(principal: Principal, region: Region, account: &AwsAccount) -> Scop
     Scope { principal, region, api_share_percent: u8::try_from(share).unwrap_or(100) }
 }
 
-/// A posture, validated. `ceiling` is the mode that the controller as a whole does not exceed.
+/// A posture, validated. `declared` looks up an instance profile by the names of an AccountPosture and of the entry in it;
+/// `ceiling` is the mode that the controller as a whole does not exceed.
 ///
 /// # Errors
 /// `InvalidSpec`, naming the field.
 pub fn vpc_posture(
     object: &crds::VpcPosture,
     account: &AwsAccount,
-    cluster: &str,
+    owner: Owner,
     ceiling: core::Mode,
+    declared: impl Fn(&str, &str) -> Declared,
 ) -> Result<core::VpcPosture, Refusal> {
     let spec = &object.spec;
     let endpoints = &spec.endpoints;
-    let mode = match spec.mode {
-        crds::Mode::Observe => core::Mode::Observe,
-        crds::Mode::Enforce => core::Mode::Enforce,
-    };
     let services = if endpoints.services.is_empty() {
         None
     } else {
@@ -173,25 +198,13 @@ pub fn vpc_posture(
     if !INTERVALS.contains(&spec.interval.get()) {
         return Err(invalid("spec.interval", "it must be from 1m to 24h"));
     }
-    for (at, tag) in endpoints.tags.iter().enumerate() {
-        // Ours say what we may delete.
-        if tag.key.to_ascii_lowercase().starts_with("aws:") || tag.key.starts_with("ssmready.dev/") {
-            let field = format!("spec.endpoints.tags[{at}].key");
-            return Err(invalid(&field, "keys that start with aws: or ssmready.dev/ are reserved"));
-        }
-    }
+    own_keys("spec.endpoints.tags", &endpoints.tags)?;
     Ok(core::VpcPosture {
-        owner: Owner {
-            cluster: cluster.to_owned(),
-            kind: VPC_POSTURE,
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-            uid: object.uid().unwrap_or_default(),
-        },
+        owner,
         account: parse("spec.accountId of the AwsAccount", &account.spec.account_id)?,
         region: parse("spec.target.region", &spec.target.region)?,
         vpc: spec.target.vpc_id.as_str().into(),
-        mode: mode.min(ceiling),
+        mode: mode(spec.mode).min(ceiling),
         interval: spec.interval.get(),
         capabilities: spec.capabilities.iter().map(|c| capability(*c)).collect(),
         services,
@@ -234,7 +247,38 @@ pub fn vpc_posture(
             crds::DnsAttributes::Enforce => core::DnsWish::Enforce,
             crds::DnsAttributes::Report => core::DnsWish::Report,
         },
+        instances: spec.instances.as_ref().map(|wish| instances(wish, &declared)).transpose()?,
     })
+}
+
+fn instances(wish: &crds::Instances, declared: &impl Fn(&str, &str) -> Declared) -> Result<InstancesWish, Refusal> {
+    let wish = &wish.profile_attachment;
+    if wish.policy == crds::AttachmentPolicy::Never {
+        return Ok(InstancesWish::default());
+    }
+    let field = |name: &str| format!("spec.instances.profileAttachment.{name}");
+    let needed = |name: &str| invalid(&field(name), "it is needed with policy: WhenMissing");
+    let posture = wish.account_posture_ref.as_ref().ok_or_else(|| needed("accountPostureRef"))?;
+    let profile = wish.profile.as_ref().ok_or_else(|| needed("profile"))?;
+    if wish.selector.is_empty() {
+        return Err(needed("selector"));
+    }
+    let max_per_pass = usize::try_from(wish.max_per_pass).ok().filter(|max| (1..=50).contains(max));
+    let attachment = Attachment {
+        declared: declared(&posture.name, profile),
+        selector: selectors(&wish.selector),
+        include: wish.include.iter().map(|launcher| self::launcher(*launcher)).collect(),
+        max_per_pass: max_per_pass.ok_or_else(|| invalid(&field("maxPerPass"), "it must be from 1 to 50"))?,
+    };
+    Ok(InstancesWish { attachment: Some(attachment) })
+}
+
+fn launcher(launcher: crds::InstanceLauncher) -> Launcher {
+    match launcher {
+        crds::InstanceLauncher::AutoScaling => Launcher::AutoScaling,
+        crds::InstanceLauncher::Eks => Launcher::Eks,
+        crds::InstanceLauncher::Beanstalk => Launcher::Beanstalk,
+    }
 }
 
 fn any_subnets() -> core::SubnetWish {
@@ -281,6 +325,7 @@ fn capability(capability: crds::Capability) -> core::Capability {
         crds::Capability::VssSnapshots => core::Capability::VssSnapshots,
         crds::Capability::ParameterStore => core::Capability::ParameterStore,
         crds::Capability::CloudWatchAgent => core::Capability::CloudWatchAgent,
+        crds::Capability::DirectoryJoin => core::Capability::DirectoryJoin,
     }
 }
 
@@ -297,6 +342,11 @@ mod tests {
     fn account() -> AwsAccount {
         let text = "{apiVersion: ssmready.dev/v1alpha1, kind: AwsAccount, metadata: {name: prod}, spec: {accountId: '111122223333'}}";
         serde_yaml::from_str(text).unwrap()
+    }
+
+    fn owner() -> Owner {
+        let text = |text: &str| text.to_owned();
+        Owner { cluster: text("c1"), kind: "VpcPosture", namespace: text("team"), name: text("main"), uid: text("u") }
     }
 
     /// A refusal is one line that begins with the field.
@@ -326,7 +376,7 @@ mod tests {
             ceiling in proptest::sample::select(CEILINGS.to_vec()),
         ) {
             let Ok(object) = serde_json::from_value::<crds::VpcPosture>(object) else { return Ok(()) };
-            match vpc_posture(&object, &account(), "c1", ceiling) {
+            match vpc_posture(&object, &account(), owner(), ceiling, |_, _| Err(String::new())) {
                 Err(refusal) => names_a_field(&refusal)?,
                 Ok(posture) => {
                     prop_assert!(posture.mode <= ceiling);
@@ -394,6 +444,9 @@ mod tests {
             ))
             .unwrap()
         };
+        let read = |object: &crds::VpcPosture| {
+            vpc_posture(object, &account(), owner(), core::Mode::Enforce, |_, _| Err(String::new()))
+        };
         for (endpoints, interval, field) in [
             ("{}", "0s", "spec.interval"),
             ("{}", "25h", "spec.interval"),
@@ -414,11 +467,41 @@ mod tests {
             ("{tags: [{key: ssmready.dev/owner, value: x}]}", "10m", "spec.endpoints.tags[0].key"),
             ("{tags: [{key: a, value: x}, {key: 'AWS:x', value: x}]}", "10m", "spec.endpoints.tags[1].key"),
         ] {
-            let refusal =
-                vpc_posture(&posture(endpoints, interval), &account(), "c1", core::Mode::Enforce).unwrap_err();
+            let refusal = read(&posture(endpoints, interval)).unwrap_err();
             assert_eq!(refusal.reason, Reason::InvalidSpec);
             assert!(refusal.message.starts_with(&format!("{field}: ")), "{}", refusal.message);
         }
-        assert!(vpc_posture(&posture("{}", "1m"), &account(), "c1", core::Mode::Enforce).is_ok());
+        assert!(read(&posture("{}", "1m")).is_ok());
+    }
+
+    /// What the schema refuses too, but may have let in before it did.
+    #[test]
+    fn an_attachment_is_whole_or_refused_by_field() {
+        let read = |attachment: &str| {
+            let object: crds::VpcPosture = serde_yaml::from_str(&format!(
+                "{{apiVersion: ssmready.dev/v1alpha1, kind: VpcPosture, metadata: {{name: main, namespace: team}}, spec: {{instances: {{profileAttachment: {attachment}}}, target: {{accountRef: {{name: prod}}, region: eu-west-1, vpcId: vpc-0ffffffffffffff01}}}}}}"
+            ))
+            .unwrap();
+            let declared = |posture: &str, profile: &str| Err(format!("{posture}/{profile}"));
+            vpc_posture(&object, &account(), owner(), core::Mode::Enforce, declared)
+        };
+        assert_eq!(read("{}").unwrap().instances, Some(InstancesWish::default()));
+        let whole =
+            "policy: WhenMissing, accountPostureRef: {name: roles}, profile: web, selector: [{key: a, values: [b]}]";
+        let wish = read(&format!("{{{whole}, include: [EKS], maxPerPass: 7}}")).unwrap().instances.unwrap();
+        let attachment = wish.attachment.unwrap();
+        assert_eq!(attachment.declared, Err("roles/web".to_owned()));
+        assert_eq!((attachment.include, attachment.max_per_pass), ([Launcher::Eks].into(), 7));
+        assert_eq!(read(&format!("{{{whole}}}")).unwrap().instances.unwrap().attachment.unwrap().max_per_pass, 5);
+        for (attachment, field) in [
+            ("{policy: WhenMissing, profile: web, selector: [{key: a, values: [b]}]}", "accountPostureRef"),
+            ("{policy: WhenMissing, accountPostureRef: {name: roles}, selector: [{key: a, values: [b]}]}", "profile"),
+            ("{policy: WhenMissing, accountPostureRef: {name: roles}, profile: web}", "selector"),
+            (&*format!("{{{whole}, maxPerPass: 0}}"), "maxPerPass"),
+            (&*format!("{{{whole}, maxPerPass: 51}}"), "maxPerPass"),
+        ] {
+            let message = read(attachment).unwrap_err().message;
+            assert!(message.starts_with(&format!("spec.instances.profileAttachment.{field}: ")), "{message}");
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! The report step: from what the core says to what is written to `status`.
 
+pub mod account;
+pub mod region;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -10,12 +13,15 @@ use ssm_ready_core::{
     facts::{EndpointType, VpcAttribute},
     fault::truncate,
     ids::VpcId,
+    instance_profiles::{Credentials, SeenProfile},
     overlay::{FORGET_AFTER, Recent, SURE_AFTER},
     plan::Plan,
     posture::ServiceName,
     report,
 };
 use ssm_ready_crds as crds;
+
+use crate::posture::PostureStatus;
 
 /// How many drifts are kept.
 const MAX_DRIFTS: usize = 10;
@@ -196,6 +202,39 @@ pub fn put_seen(status: &mut crds::VpcPostureStatus, seen: &Seen, group_name: Op
     }
 }
 
+/// The name by which status calls the instances that have no profile.
+const NO_PROFILE: &str = "none";
+/// The longest ARN of a profile that status holds, in characters; IAM's own are no longer.
+const MAX_PROFILE_ARN: usize = 768;
+
+fn profile(seen: &SeenProfile) -> Option<crds::InstanceProfileStatus> {
+    let profile = seen.profile.as_deref().unwrap_or(NO_PROFILE);
+    // A cut one would be another's.
+    (1..=MAX_PROFILE_ARN).contains(&profile.chars().count()).then(|| crds::InstanceProfileStatus {
+        profile: profile.to_owned(),
+        instances: i64::try_from(seen.instances).unwrap_or(i64::MAX),
+        sample: seen.sample.iter().filter_map(id).collect(),
+        verdict: match seen.credentials {
+            Credentials::Managed => crds::InstanceProfileVerdict::Managed,
+            Credentials::ProfileInsufficient => crds::InstanceProfileVerdict::ProfileInsufficient,
+            Credentials::HostManagement => crds::InstanceProfileVerdict::HostManagement,
+            Credentials::NoCredentials => crds::InstanceProfileVerdict::NoCredentials,
+            Credentials::Unknown => crds::InstanceProfileVerdict::Unknown,
+        },
+    })
+}
+
+/// Puts the profiles of instances into status. Where the instances could not be looked at, what was known stays; `wanted`
+/// says whether anybody asks.
+pub fn put_profiles(status: &mut crds::VpcPostureStatus, seen: Option<&[SeenProfile]>, wanted: bool) {
+    if !wanted {
+        status.profiles.clear();
+    } else if let Some(seen) = seen {
+        status.profiles = seen.iter().filter_map(profile).collect();
+        status.profiles.sort_by(|a, b| a.profile.cmp(&b.profile));
+    }
+}
+
 /// The plan as status shows it.
 #[must_use]
 pub fn plan(plan: &Plan) -> Option<crds::PlanStatus> {
@@ -216,18 +255,6 @@ pub fn plan(plan: &Plan) -> Option<crds::PlanStatus> {
     })
 }
 
-/// The facet that a field of a stored drift belongs to; the names are those that the core gives its differences.
-#[must_use]
-pub fn facet_of(field: &str) -> Facet {
-    match field.split('.').collect::<Vec<_>>().as_slice() {
-        ["vpc", ..] => Facet::Dns,
-        ["securityGroup", ..] => Facet::SecurityGroup,
-        ["endpoints", "s3", "routeTables" | "state"] => Facet::Routes,
-        [.., "policy"] => Facet::Policy,
-        _ => Facet::Endpoints,
-    }
-}
-
 /// What became of drifts in a pass.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DriftNews {
@@ -239,26 +266,26 @@ pub struct DriftNews {
 
 /// Brings the list of drifts up to date. A difference is drift where its facet was good at this generation before; one
 /// that an edit or a beginning brings about is none.
-pub fn update_drift(
-    status: &mut crds::VpcPostureStatus,
-    before: &crds::VpcPostureStatus,
+pub fn update_drift<S: PostureStatus>(
+    drifts: &mut Vec<crds::Drift>,
+    before: &S,
     differences: &[(Facet, Difference)],
     generation: i64,
     now: Timestamp,
 ) -> DriftNews {
     let mut news = DriftNews::default();
-    for drift in status.drift.iter_mut().filter(|d| !d.repaired) {
+    for drift in drifts.iter_mut().filter(|d| !d.repaired) {
         if !differences.iter().any(|(_, d)| truncate(&d.field, MAX_FIELD) == drift.field) {
             drift.repaired = true;
             news.repaired.push(drift.clone());
         }
     }
     for (facet, difference) in differences {
-        let was_good = before.observed_generation == generation && is_true(&before.conditions, facet.condition());
-        let known = status.drift.iter().any(|d| !d.repaired && d.field == truncate(&difference.field, MAX_FIELD));
+        let was_good = before.observed_generation() == generation && is_true(before.conditions(), facet.condition());
+        let known = drifts.iter().any(|d| !d.repaired && d.field == truncate(&difference.field, MAX_FIELD));
         if was_good && !known {
             news.seen.push((*facet, difference.clone()));
-            status.drift.push(crds::Drift {
+            drifts.push(crds::Drift {
                 field: truncate(&difference.field, MAX_FIELD),
                 wanted: truncate(&difference.wanted, 512),
                 seen: truncate(&difference.seen, 512),
@@ -267,8 +294,8 @@ pub fn update_drift(
             });
         }
     }
-    let surplus = status.drift.len().saturating_sub(MAX_DRIFTS);
-    status.drift.drain(..surplus);
+    let surplus = drifts.len().saturating_sub(MAX_DRIFTS);
+    drifts.drain(..surplus);
     news
 }
 
@@ -341,7 +368,14 @@ mod tests {
                 for (endpoint, service) in endpoints.iter_mut().zip(ServiceName::ALL) {
                     endpoint.service = service;
                 }
-                Seen { vpc_owner, cidrs, dns: Default::default(), endpoints, group: group.map(Into::into) }
+                Seen {
+                    vpc_owner,
+                    cidrs,
+                    dns: Default::default(),
+                    endpoints,
+                    group: group.map(Into::into),
+                    profiles: None,
+                }
             },
         )
     }
@@ -408,7 +442,7 @@ mod tests {
                     (Facet::Endpoints, Difference { field, wanted, seen })
                 })
                 .collect();
-            let _ = update_drift(&mut status, &before, &differences, 1, at(2));
+            let _ = update_drift(&mut status.drift, &before, &differences, 1, at(2));
             let group = fields.first().map(|f| f.0.as_str()).unwrap_or_default().into();
             let action = Action {
                 facet: Facet::SecurityGroup,
@@ -420,7 +454,7 @@ mod tests {
             status.plan = plan(&Plan { actions: vec![action; fields.len() * 20] });
             prop_assert_eq!(misfits(&status), [""; 0]);
             // What is the same is not told again.
-            let told = update_drift(&mut status.clone(), &before, &differences, 1, at(3));
+            let told = update_drift(&mut status.drift.clone(), &before, &differences, 1, at(3));
             prop_assert_eq!(told.seen.len(), 0);
             let _ = memory(&status);
         }
@@ -469,20 +503,6 @@ mod tests {
         assert_ne!(spec_hash(&spec), hash);
     }
 
-    #[test]
-    fn fields_belong_to_facets() {
-        for (field, facet) in [
-            ("vpc.enableDnsSupport", Facet::Dns),
-            ("securityGroup.ingress", Facet::SecurityGroup),
-            ("endpoints.s3.routeTables", Facet::Routes),
-            ("endpoints.com.amazonaws.eu-west-1.ssm.policy", Facet::Policy),
-            ("endpoints.ssm.subnets", Facet::Endpoints),
-            ("tags", Facet::Endpoints),
-        ] {
-            assert_eq!(facet_of(field), facet, "{field}");
-        }
-    }
-
     fn difference(field: &str) -> (Facet, Difference) {
         (Facet::Endpoints, Difference { field: field.into(), wanted: "on".into(), seen: "off".into() })
     }
@@ -492,29 +512,60 @@ mod tests {
         let mut before = crds::VpcPostureStatus { observed_generation: 1, ..Default::default() };
         let mut status = before.clone();
         assert_eq!(
-            update_drift(&mut status, &before, &[difference("x")], 1, at(1)),
+            update_drift(&mut status.drift, &before, &[difference("x")], 1, at(1)),
             DriftNews::default(),
             "never was good"
         );
         before.conditions =
             merge_conditions(&[], &[New { kind: "EndpointsReady", ..ready(Status::True, "") }], &[], 1, at(1));
         assert_eq!(
-            update_drift(&mut status, &before, &[difference("x")], 2, at(1)),
+            update_drift(&mut status.drift, &before, &[difference("x")], 2, at(1)),
             DriftNews::default(),
             "the spec changed"
         );
-        assert_eq!(update_drift(&mut status, &before, &[difference("x")], 1, at(1)).seen.len(), 1);
+        assert_eq!(update_drift(&mut status.drift, &before, &[difference("x")], 1, at(1)).seen.len(), 1);
         assert_eq!(
-            update_drift(&mut status, &before, &[difference("x")], 1, at(2)),
+            update_drift(&mut status.drift, &before, &[difference("x")], 1, at(2)),
             DriftNews::default(),
             "told already"
         );
-        assert_eq!(update_drift(&mut status, &before, &[], 1, at(3)).repaired.len(), 1);
+        assert_eq!(update_drift(&mut status.drift, &before, &[], 1, at(3)).repaired.len(), 1);
         assert!(status.drift[0].repaired);
         for n in 0..20 {
-            let _ = update_drift(&mut status, &before, &[difference(&format!("f{n}"))], 1, at(4));
+            let _ = update_drift(&mut status.drift, &before, &[difference(&format!("f{n}"))], 1, at(4));
         }
         assert_eq!(status.drift.len(), MAX_DRIFTS);
         assert_eq!(status.drift[9].field, "f19");
+    }
+
+    #[test]
+    fn profiles_are_shown_while_somebody_asks_for_them() {
+        let seen = |profile: Option<String>, credentials| SeenProfile {
+            profile,
+            instances: 2,
+            sample: vec!["i-1".into(), "i-2".into()],
+            credentials,
+        };
+        let arn = "arn:aws:iam::111122223333:instance-profile/web".to_owned();
+        let all = [
+            seen(None, Credentials::NoCredentials),
+            seen(Some(arn.clone()), Credentials::Managed),
+            seen(Some(String::new()), Credentials::Managed),
+            seen(Some("x".repeat(MAX_PROFILE_ARN + 1)), Credentials::Managed),
+        ];
+        let mut status = crds::VpcPostureStatus::default();
+        put_profiles(&mut status, Some(&all), true);
+        let shown: Vec<_> = status.profiles.iter().map(|p| (p.profile.as_str(), p.instances, p.verdict)).collect();
+        let expected = [
+            (arn.as_str(), 2, crds::InstanceProfileVerdict::Managed),
+            ("none", 2, crds::InstanceProfileVerdict::NoCredentials),
+        ];
+        assert_eq!(shown, expected);
+        assert_eq!(misfits(&status), [""; 0]);
+        let before = status.clone();
+        put_profiles(&mut status, None, true);
+        assert_eq!(status, before, "what could not be read stays");
+        put_profiles(&mut status, None, false);
+        assert!(status.profiles.is_empty());
     }
 }

@@ -17,13 +17,15 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use ssm_ready_crds::{ABANDON, AwsAccount, REQUESTED_AT, VpcPosture};
+use ssm_ready_crds::{ABANDON, AccountPosture, AwsAccount, REQUESTED_AT, RegionPosture, VpcPosture, condition};
 
 use crate::{
-    context::{Context, Key},
+    context::{Common, Context, Key},
     http::Gate,
     outside::Outside,
+    posture::{Posture, PostureStatus},
     queue::Priority,
+    status,
 };
 
 /// How long to wait before a broken watch is taken up again: longer after each failure in a row, and spread, so that an
@@ -72,6 +74,8 @@ struct Edition {
     /// Whether our types can read it: a status mended by hand changes no generation.
     readable: bool,
     asks: [Option<String>; 2],
+    /// What others wait for, where some do.
+    ready: Option<String>,
 }
 
 fn edition<K: Resource>(object: &DeserializeGuard<K>) -> Edition {
@@ -81,6 +85,7 @@ fn edition<K: Resource>(object: &DeserializeGuard<K>) -> Edition {
         deleted: object.meta().deletion_timestamp.is_some(),
         readable: object.0.is_ok(),
         asks: [REQUESTED_AT, ABANDON].map(|a| object.annotations().get(a).cloned()),
+        ready: None,
     }
 }
 
@@ -173,31 +178,34 @@ pub async fn accounts(
         for twin in ctx.stores.accounts_where(|a| Some(&a.spec.account_id) == number.as_ref()) {
             ctx.queue.add(Key::Account(twin.name_any()), priority);
         }
-        let names = |v: &VpcPosture| {
-            let named = &v.spec.target.account_ref.name;
+        let names = |common: &Common<'_>| {
+            let named = common.account;
             *named == name || ctx.stores.account(named).is_some_and(|a| Some(&a.spec.account_id) == number.as_ref())
         };
-        for posture in ctx.stores.vpcs_where(names) {
-            ctx.queue.add(key_of(&posture), priority);
+        for posture in ctx.stores.keys_where(names) {
+            ctx.queue.add(posture, priority);
         }
     })
     .await;
 }
 
-/// Follows `VpcPosture`s: the posture itself, its account, and those with the same target.
-pub async fn vpcs(
+/// Follows postures of a kind: the posture itself, its account, and those with the same target. `also` names others that
+/// wait for it.
+async fn postures<P: Posture>(
     ctx: Arc<Context>,
-    stream: impl Stream<Item = Result<Event<DeserializeGuard<VpcPosture>>, watcher::Error>>,
+    stream: impl Stream<Item = Result<Event<DeserializeGuard<P>>, watcher::Error>>,
     synced: Gate,
+    edition: impl Fn(&DeserializeGuard<P>) -> Edition,
+    also: impl Fn(&P) -> Vec<Key>,
 ) {
-    let id = |object: &DeserializeGuard<VpcPosture>| (object.namespace(), object.name_any());
+    let id = |object: &DeserializeGuard<P>| (object.namespace(), object.name_any());
     follow(stream, synced, id, edition, |news| {
         let (object, priority, born_or_gone) = match &news {
             News::Listed(object) => (*object, Priority::Resync, true),
             News::Edited(object) => (*object, Priority::Edit, object.metadata_generation() <= 1),
             News::Gone(object) => (*object, Priority::Edit, true),
         };
-        ctx.queue.add(Key::Vpc(object.namespace().unwrap_or_default(), object.name_any()), priority);
+        ctx.queue.add(P::key(object.namespace().unwrap_or_default(), object.name_any()), priority);
         let Ok(posture) = &object.0 else {
             // It may be the last that an account waits for; which one it named cannot be told here.
             for account in ctx.stores.accounts_where(|a| a.metadata.deletion_timestamp.is_some()) {
@@ -205,19 +213,67 @@ pub async fn vpcs(
             }
             return;
         };
-        let target = &posture.spec.target;
         if born_or_gone {
-            ctx.queue.add(Key::Account(target.account_ref.name.clone()), priority);
+            ctx.queue.add(Key::Account(posture.account().to_owned()), priority);
         }
         if matches!(news, News::Gone(_)) {
-            let rivals =
-                |v: &VpcPosture| v.spec.target.vpc_id == target.vpc_id && v.spec.target.region == target.region;
-            for rival in ctx.stores.vpcs_where(rivals) {
-                ctx.queue.add(key_of(&rival), Priority::Edit);
+            for rival in ctx.stores.postures_where(|other: &P| posture.shared_target(other).is_some()) {
+                ctx.queue.add(P::key(rival.namespace().unwrap_or_default(), rival.name_any()), Priority::Edit);
             }
+        }
+        for waiting in also(posture) {
+            ctx.queue.add(waiting, priority);
         }
     })
     .await;
+}
+
+/// Follows postures for which nobody waits.
+pub async fn postures_alone<P: Posture>(
+    ctx: Arc<Context>,
+    stream: impl Stream<Item = Result<Event<DeserializeGuard<P>>, watcher::Error>>,
+    synced: Gate,
+) {
+    postures(ctx, stream, synced, edition, |_| Vec::new()).await;
+}
+
+/// Follows `AccountPosture`s: RegionPostures that name one of its roles, and VpcPostures that name one of its profiles, wait
+/// for it to be ready, which our own status tells.
+pub async fn account_postures(
+    ctx: Arc<Context>,
+    stream: impl Stream<Item = Result<Event<DeserializeGuard<AccountPosture>>, watcher::Error>>,
+    synced: Gate,
+) {
+    let told = |object: &DeserializeGuard<AccountPosture>| {
+        let mut edition = edition(object);
+        let ready = object.0.as_ref().ok().and_then(|posture| posture.status.as_ref()).map(|status| {
+            let roles = status::is_true(status.conditions(), condition::ROLES_READY);
+            let profiles = status::is_true(status.conditions(), condition::PROFILES_READY);
+            format!("{} {roles} {profiles}", status.observed_generation())
+        });
+        edition.ready = ready;
+        edition
+    };
+    let waiting = {
+        let ctx = ctx.clone();
+        move |posture: &AccountPosture| {
+            let names = |region: &RegionPosture| {
+                let role = region.spec.host_management.as_ref().and_then(|host| host.role.as_ref());
+                let named = role.and_then(|role| role.account_posture_ref.as_ref());
+                region.namespace() == posture.namespace() && named.is_some_and(|named| named.name == posture.name_any())
+            };
+            let of_vpc = |vpc: &VpcPosture| {
+                let named = vpc.spec.instances.as_ref().and_then(|i| i.profile_attachment.account_posture_ref.as_ref());
+                vpc.namespace() == posture.namespace() && named.is_some_and(|named| named.name == posture.name_any())
+            };
+            let regions = ctx.stores.postures_where(names);
+            let vpcs = ctx.stores.postures_where(of_vpc);
+            let regions = regions.iter().map(|r| RegionPosture::key(r.namespace().unwrap_or_default(), r.name_any()));
+            let vpcs = vpcs.iter().map(|v| VpcPosture::key(v.namespace().unwrap_or_default(), v.name_any()));
+            regions.chain(vpcs).collect()
+        }
+    };
+    postures(ctx, stream, synced, told, waiting).await;
 }
 
 /// Follows namespaces: their labels decide who may use an account.
@@ -232,19 +288,16 @@ pub async fn namespaces(
         deleted: false,
         readable: true,
         asks: [Some(format!("{:?}", object.labels())), None],
+        ready: None,
     };
     follow(stream, synced, ResourceExt::name_any, edition, |news| {
         let News::Edited(namespace) = news else { return };
         let name = namespace.name_any();
-        for posture in ctx.stores.vpcs_where(|v| v.namespace().as_deref() == Some(&name)) {
-            ctx.queue.add(key_of(&posture), Priority::Edit);
+        for posture in ctx.stores.keys_where(|common| common.namespace == name) {
+            ctx.queue.add(posture, Priority::Edit);
         }
     })
     .await;
-}
-
-fn key_of(posture: &VpcPosture) -> Key {
-    Key::Vpc(posture.namespace().unwrap_or_default(), posture.name_any())
 }
 
 trait Generation {

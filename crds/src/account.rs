@@ -287,12 +287,45 @@ pub enum NamespaceSource {
 pub enum AccessKind {
     /// Endpoints, security group and DNS of a VPC.
     VpcPosture,
+    /// Default Host Management, session preferences, service settings and instance metadata defaults of a region.
+    RegionPosture,
+    /// Roles and instance profiles. Who may make these says what every instance that carries them may do.
+    AccountPosture,
 }
 
 /// Limits for every posture of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Guardrails {
+    /// ARNs of the managed policies that roles may carry beyond the AWS policies that ssm-ready itself attaches. At most
+    /// 50. Absent or empty: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 50),
+        inner(length(max = 2048), regex(pattern = schema::POLICY_ARN)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub managed_policies: Vec<String>,
+
+    /// Beginnings of the paths that roles and instance profiles may have, such as /ssm-ready/; each begins and ends with
+    /// a slash. 1 to 16. Absent: any path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(max = 512), regex(pattern = schema::IAM_PATH)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub role_path_prefixes: Vec<String>,
+
+    /// ARN of the policy that every role that is made gets as its permissions boundary. At most 2048 characters. Absent:
+    /// roles are made without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = schema::POLICY_ARN))]
+    pub permissions_boundary: Option<String>,
+
+    /// Whether session preferences may have run-as and shell profiles, which are code on every node. Default Forbidden.
+    pub session_shell: SessionShell,
+
     /// Share of the request rates that AWS publishes which ssm-ready may use in this account, in percent, 1 to 100.
     /// Default 80. What is left is for everybody else in the account.
     #[schemars(range(min = 1, max = 100))]
@@ -301,8 +334,24 @@ pub struct Guardrails {
 
 impl Default for Guardrails {
     fn default() -> Self {
-        Self { api_share_percent: 80 }
+        Self {
+            managed_policies: Vec::new(),
+            role_path_prefixes: Vec::new(),
+            permissions_boundary: None,
+            session_shell: SessionShell::default(),
+            api_share_percent: 80,
+        }
     }
+}
+
+/// Whether session preferences may have run-as and shell profiles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum SessionShell {
+    /// A posture that declares one of them is refused.
+    #[default]
+    Forbidden,
+    /// A posture may declare them.
+    Allowed,
 }
 
 /// What the controller saw of an AWS account.

@@ -1,25 +1,40 @@
 //! The resource types of ssm-ready (`ssmready.dev/v1alpha1`), and the CustomResourceDefinitions made from them.
 
 mod account;
+mod account_posture;
 pub mod condition;
 mod duration;
+mod region;
 mod schema;
 mod shared;
 mod vpc;
 
 pub use account::{
     Access, AccessKind, AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, ChainedRole, ExternalId, Guardrails,
-    NamespaceSource, Namespaces, Regions,
+    NamespaceSource, Namespaces, Regions, SessionShell,
+};
+pub use account_posture::{
+    AccountDeletionPolicy, AccountPosture, AccountPostureSpec, AccountPostureStatus, AccountTarget, AwsBuckets,
+    HostManagementRole, InstanceRole, OwnBucket, RoleOwnership, RoleS3, RoleStatus, S3Access,
 };
 pub use duration::{GoDuration, InvalidDuration};
+pub use region::{
+    ActivationTier, HostManagement, HttpTokens, InstanceMetadataDefaults, InstanceMetadataStatus, ParameterTier,
+    RegionAdoption, RegionDeletionPolicy, RegionPosture, RegionPostureSpec, RegionPostureStatus, RegionTarget,
+    RoleChoice, RoleRef, RunAs, ServiceSettings, SessionAudit, SessionAuditStatus, SessionBucket, SessionLogGroup,
+    SessionPreferences, SessionPreferencesStatus, SessionTargetStatus, SettingStatus, ShellProfile, TargetEncryption,
+    TargetState,
+};
 pub use schema::{all, yaml};
-pub use shared::{Mode, NameRef, TagSelector};
+pub use shared::{
+    Capability, DeletionStatus, Drift, Mode, NameRef, Ownership, PlanStatus, PlannedAction, Switch, Tag, TagSelector,
+};
 pub use vpc::{
-    Adoption, Capability, CreateSecurityGroup, DeletionPolicy, DeletionStatus, Dns, DnsAttributes, Drift, Ec2Messages,
-    EndpointService, EndpointStatus, EndpointType, Endpoints, ExistingSecurityGroups, IpAddressType, Ownership,
-    PlanStatus, PlannedAction, RouteTableChoice, RouteTableScope, RouteTables, S3, S3Type, SecurityGroup,
-    SecurityGroupChoice, SecurityGroupStatus, Service, SubnetChoice, Subnets, Tag, Target, VpcPosture, VpcPostureSpec,
-    VpcPostureStatus, VpcStatus,
+    Adoption, AttachmentPolicy, CreateSecurityGroup, DeletionPolicy, Dns, DnsAttributes, Ec2Messages, EndpointService,
+    EndpointStatus, EndpointType, Endpoints, ExistingSecurityGroups, InstanceLauncher, InstanceProfileStatus,
+    InstanceProfileVerdict, Instances, IpAddressType, ProfileAttachment, RouteTableChoice, RouteTableScope,
+    RouteTables, S3, S3Type, SecurityGroup, SecurityGroupChoice, SecurityGroupStatus, Service, SubnetChoice, Subnets,
+    Target, VpcPosture, VpcPostureSpec, VpcPostureStatus, VpcStatus,
 };
 
 /// The API group of every kind.

@@ -13,17 +13,32 @@ use kube::CustomResourceExt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Map, Value, json};
 
-use crate::{AwsAccount, NEVER_OBSERVED, VpcPosture};
+use crate::{AccountPosture, AwsAccount, NEVER_OBSERVED, RegionPosture, VpcPosture};
 
 /// Regions as AWS names them; new ones need no new release.
 pub(crate) const REGION: &str = "^[a-z]{2,5}(-[a-z]+){1,3}-[0-9]{1,2}$";
+
+/// Paths of IAM roles: a slash, or parts between slashes.
+pub(crate) const IAM_PATH: &str = "^/([!-.0-~]+/)*$";
+
+/// ARNs of managed policies, AWS's or of an account.
+pub(crate) const POLICY_ARN: &str = r"^arn:aws[a-z-]*:iam::(aws|[0-9]{12}):policy/([!-.0-~]+/)*[\w+=,.@-]{1,128}$";
+
+/// Names that postures and lists refer to: DNS labels.
+pub(crate) const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
+/// Name of a bucket of S3, but for the look of an address.
+pub(crate) const BUCKET: &str = r"^[a-z0-9](\.?(-+\.?)*[a-z0-9])*$";
+
+/// Folder in a bucket: no slash at either end, no wildcards.
+pub(crate) const KEY_PREFIX: &str = r"^[A-Za-z0-9!_.'()=+@:,-]+(/[A-Za-z0-9!_.'()=+@:,-]+)*$";
 
 const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
 const LABEL_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
 
 /// The CustomResourceDefinitions of every kind.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![AwsAccount::crd(), VpcPosture::crd()]
+    vec![AwsAccount::crd(), VpcPosture::crd(), RegionPosture::crd(), AccountPosture::crd()]
 }
 
 /// A CustomResourceDefinition as the YAML that is installed.

@@ -2,16 +2,17 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    GoDuration, Mode, NEVER_OBSERVED, NameRef, TagSelector,
+    Capability, DeletionStatus, Drift, GoDuration, Mode, NEVER_OBSERVED, NameRef, Ownership, PlanStatus, Tag,
+    TagSelector,
     duration::duration_rule,
     schema::{self, rule},
-    shared::never_observed,
+    shared::{default_capabilities, default_interval, interval_rule, never_observed},
 };
 
 const DESCRIPTION: &str = "One VPC that is to be ready for AWS Systems Manager: its interface endpoints, their \
@@ -24,7 +25,6 @@ const PREFIX_LIST_ID: &str = "^pl-([0-9a-f]{8}|[0-9a-f]{17})$";
 const ROUTE_TABLE_ID: &str = "^rtb-([0-9a-f]{8}|[0-9a-f]{17})$";
 const VPC_ID: &str = "^vpc-([0-9a-f]{8}|[0-9a-f]{17})$";
 const CIDR: &str = "^[0-9a-f.:]+/[0-9]{1,3}$";
-const TAG_TEXT: &str = r"^[\p{L}\p{Z}\p{N}_.:/=+@-]*$";
 
 /// What a user declares of a VPC.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -70,10 +70,7 @@ pub struct VpcPostureSpec {
     /// change of the spec is acted upon at once.
     #[serde(default = "default_interval")]
     #[schemars(extend("x-kubernetes-validations" = [
-        duration_rule(
-            "duration(self) >= duration('1m') && duration(self) <= duration('24h')",
-            "interval must be from 1m to 24h",
-        ),
+        interval_rule(),
     ]))]
     pub interval: GoDuration,
 
@@ -95,6 +92,11 @@ pub struct VpcPostureSpec {
     /// DNS in the VPC, which private DNS names of endpoints depend on.
     #[serde(default)]
     pub dns: Dns,
+
+    /// The VPC's instances: whether they can be managed with the instance profiles that they have, as the condition
+    /// InstanceProfilesReady tells, and giving one to those that have none. Absent: nothing is read for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<Instances>,
 }
 
 impl VpcPostureSpec {
@@ -108,6 +110,7 @@ impl VpcPostureSpec {
             capabilities: default_capabilities(),
             endpoints: Endpoints::default(),
             dns: Dns::default(),
+            instances: None,
         }
     }
 }
@@ -125,27 +128,6 @@ pub struct Target {
     /// Id of the VPC, such as vpc-0a1b2c3d4e5f60718.
     #[schemars(length(max = 21), regex(pattern = VPC_ID))]
     pub vpc_id: String,
-}
-
-/// Something that people want from Systems Manager.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Capability {
-    /// Sessions and commands; no endpoint beyond ssm and ssmmessages.
-    SessionManager,
-    /// Patch baselines and agent updates from AWS's buckets; adds s3.
-    Patching,
-    /// Sessions encrypted with a KMS key; adds kms.
-    SessionEncryption,
-    /// Logs of sessions and commands in CloudWatch Logs; adds logs.
-    CloudWatchLogging,
-    /// Logs of sessions and commands in S3; adds s3.
-    S3Logging,
-    /// Application-consistent snapshots of Windows volumes; adds ec2.
-    VssSnapshots,
-    /// Secure parameters read by instances; adds kms.
-    ParameterStore,
-    /// The CloudWatch agent; adds monitoring and logs.
-    CloudWatchAgent,
 }
 
 /// The endpoints of a VPC.
@@ -592,26 +574,6 @@ pub enum RouteTableChoice<'a> {
     Selector(&'a [TagSelector]),
 }
 
-/// An AWS tag.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Tag {
-    /// Key of the tag, 1 to 128 characters, unique in the list. It must not start with aws: or ssmready.dev/.
-    #[schemars(
-        length(min = 1, max = 128),
-        regex(pattern = TAG_TEXT),
-        extend("x-kubernetes-validations" = [
-            rule(
-                "!self.lowerAscii().startsWith('aws:') && !self.startsWith('ssmready.dev/')",
-                "keys that start with aws: or ssmready.dev/ are reserved; choose another key",
-            ),
-        ])
-    )]
-    pub key: String,
-    /// Value of the tag, at most 256 characters.
-    #[schemars(length(max = 256), regex(pattern = TAG_TEXT))]
-    pub value: String,
-}
-
 /// What happens with what somebody else made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Adoption {
@@ -656,6 +618,92 @@ pub enum DnsAttributes {
     Report,
 }
 
+/// What is wanted of the instances of a VPC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Instances {
+    /// Giving an instance profile to instances that have none. One that an instance has is never replaced or removed.
+    pub profile_attachment: ProfileAttachment,
+}
+
+/// Giving an instance profile to instances that have none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule(
+        "!has(self.policy) || self.policy == 'Never' || (has(self.accountPostureRef) && has(self.profile) && has(self.selector))",
+        "with policy: WhenMissing, accountPostureRef, profile and selector are needed",
+    ),
+]))]
+pub struct ProfileAttachment {
+    /// Whether instances are given a profile. Default Never.
+    pub policy: AttachmentPolicy,
+
+    /// The AccountPosture of this namespace that declares the profile. Its target must be the same account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_posture_ref: Option<NameRef>,
+
+    /// Name of an entry of instanceRoles in that AccountPosture, whose instance profile is given. Before any instance gets
+    /// it, it must hold its role, and the role must allow all that agents need. 1 to 63 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::LABEL))]
+    pub profile: Option<String>,
+
+    /// Tags of the instances that get the profile: each key must be there, with one of its values. 1 to 16 keys.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(min = 1, max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"])
+    )]
+    pub selector: Vec<TagSelector>,
+
+    /// Instances that an Auto Scaling group, EKS or Elastic Beanstalk made, as their tags tell, are left out unless it is
+    /// named here: they get their profile from there, and what replaces them would not have this one. Nodes of EKS and
+    /// Beanstalk are in Auto Scaling groups too, and count as EKS's and Beanstalk's. At most 3.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "set"))]
+    pub include: Vec<InstanceLauncher>,
+
+    /// Number of instances that get the profile at one pass, at most. 1 to 50, default 5.
+    #[schemars(range(min = 1, max = 50))]
+    pub max_per_pass: i32,
+}
+
+impl Default for ProfileAttachment {
+    fn default() -> Self {
+        Self {
+            policy: AttachmentPolicy::default(),
+            account_posture_ref: None,
+            profile: None,
+            selector: Vec::new(),
+            include: Vec::new(),
+            max_per_pass: 5,
+        }
+    }
+}
+
+/// Whether instances are given an instance profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum AttachmentPolicy {
+    /// They are not.
+    #[default]
+    Never,
+    /// Running instances without one are. They leave Default Host Management, where that is on.
+    WhenMissing,
+}
+
+/// What made an instance, and gives it a profile where one is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum InstanceLauncher {
+    /// An Auto Scaling group: the tag aws:autoscaling:groupName.
+    AutoScaling,
+    /// EKS: the tags eks:cluster-name, aws:eks:cluster-name, or one that begins with kubernetes.io/cluster/.
+    #[serde(rename = "EKS")]
+    Eks,
+    /// Elastic Beanstalk: the tag elasticbeanstalk:environment-name.
+    Beanstalk,
+}
+
 /// What the controller saw of a VPC, and did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -667,7 +715,7 @@ pub struct VpcPostureStatus {
 
     /// How things stand, by type: Ready (the work for this generation is done), Compliant (AWS matches the posture),
     /// and one for each thing checked: AccountReady, EndpointsReady, SecurityGroupReady, DnsReady, RoutesReady and
-    /// PolicyReady; Reconciling, Stalled and Suspended only while they are True.
+    /// PolicyReady, and InstanceProfilesReady, which holds nothing up; Reconciling, Stalled and Suspended only while they are True.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -692,6 +740,15 @@ pub struct VpcPostureStatus {
     /// The security group that was made for the endpoints, or is used by them, as last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_group: Option<SecurityGroupStatus>,
+
+    /// The instance profiles of running instances as last read, by ARN: those of most instances, and none for instances
+    /// without one. At most 51. Absent without spec.instances.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 51),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["profile"])
+    )]
+    pub profiles: Vec<InstanceProfileStatus>,
 
     /// What is to be done in AWS. Absent while nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -726,6 +783,7 @@ impl Default for VpcPostureStatus {
             vpc: None,
             endpoints: Vec::new(),
             security_group: None,
+            profiles: Vec::new(),
             plan: None,
             drift: Vec::new(),
             deletion: None,
@@ -829,17 +887,6 @@ pub enum EndpointType {
     Gateway,
 }
 
-/// Whose a thing in AWS is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Ownership {
-    /// This posture made it, or is to make it.
-    Managed,
-    /// Somebody else made it; it is used and never changed.
-    Existing,
-    /// Somebody else made it, and this posture took it over.
-    Adopted,
-}
-
 /// The endpoints' security group as last read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
@@ -859,82 +906,40 @@ pub struct SecurityGroupStatus {
     pub ownership: Option<Ownership>,
 }
 
-/// What is to be done in AWS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PlanStatus {
-    /// Hash over the actions and the facts that they rest on.
-    #[schemars(length(max = 128))]
-    pub hash: String,
-
-    /// The actions, in the order in which they are done. The first 50.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
-    pub actions: Vec<PlannedAction>,
-}
-
-/// One write to AWS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PlannedAction {
-    /// The AWS call, such as CreateVpcEndpoint.
-    #[schemars(length(max = 64))]
-    pub action: String,
-
-    /// What it is done to, by id where there is one.
-    #[schemars(length(max = 256))]
-    pub target: String,
-
-    /// What it changes.
-    #[schemars(length(max = 1024))]
-    pub change: String,
-
-    /// Why it is needed.
-    #[schemars(length(max = 1024))]
-    pub reason: String,
-
-    /// What it disrupts. Absent: nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
-    pub disrupts: Option<String>,
-}
-
-/// A difference that was found after the posture had held.
+/// The running instances of a VPC that have the same instance profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Drift {
-    /// What differed, such as endpoints[ssm].privateDns.
-    #[schemars(length(max = 256))]
-    pub field: String,
+pub struct InstanceProfileStatus {
+    /// ARN of the profile; none for instances without one.
+    #[schemars(length(min = 1, max = 768))]
+    pub profile: String,
 
-    /// What is declared.
-    #[schemars(length(max = 512))]
-    pub wanted: String,
+    /// Number of running instances that have it.
+    #[schemars(range(min = 0))]
+    pub instances: i64,
 
-    /// What was found.
-    #[schemars(length(max = 512))]
-    pub seen: String,
+    /// Ids of some of them. At most 3.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3), inner(length(max = 32)), extend("x-kubernetes-list-type" = "set"))]
+    pub sample: Vec<String>,
 
-    /// When it was found.
-    pub since: Time,
-
-    /// Whether it has been put right.
-    #[serde(default)]
-    pub repaired: bool,
+    /// Whether they can be managed.
+    pub verdict: InstanceProfileVerdict,
 }
 
-/// How the deletion of endpoints stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase")]
-pub struct DeletionStatus {
-    /// Since when nothing has depended on the endpoints. Absent while something does, or that is not known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unused_since: Option<Time>,
-
-    /// What the deletion waits for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub waiting_for: Option<String>,
+/// Whether instances can be managed with an instance profile, or with none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum InstanceProfileVerdict {
+    /// By the profile: its role allows all that agents need.
+    Managed,
+    /// The role allows agents to register, which keeps them from Default Host Management, and lacks what sessions take.
+    ProfileInsufficient,
+    /// By Default Host Management: the profile does not allow them to register, or there is none.
+    HostManagement,
+    /// Not at all: the profile does not allow it, or there is none, and Default Host Management is off.
+    NoCredentials,
+    /// That could not be told.
+    Unknown,
 }
 
 impl JsonSchema for VpcPosture {
@@ -945,12 +950,4 @@ impl JsonSchema for VpcPosture {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schema::object::<VpcPostureSpec, VpcPostureStatus>(DESCRIPTION)
     }
-}
-
-fn default_interval() -> GoDuration {
-    GoDuration::from_minutes(10)
-}
-
-fn default_capabilities() -> Vec<Capability> {
-    vec![Capability::SessionManager, Capability::Patching]
 }

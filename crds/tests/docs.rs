@@ -6,8 +6,12 @@ use std::{fmt::Write as _, path::Path};
 use serde_json::{Map, Value};
 
 /// What is shown of each kind: examples, in the order in which somebody would read them.
-const EXAMPLES: &[(&str, &[&str])] =
-    &[("AwsAccount", &["01-account.yaml"]), ("VpcPosture", &["02-smallest.yaml", "03-vpc.yaml", "04-observe.yaml"])];
+const EXAMPLES: &[(&str, &[&str])] = &[
+    ("AwsAccount", &["01-account.yaml"]),
+    ("VpcPosture", &["02-smallest.yaml", "03-vpc.yaml", "04-observe.yaml"]),
+    ("RegionPosture", &["06-region-posture.yaml", "07-session-audit.yaml", "08-session-logs.yaml"]),
+    ("AccountPosture", &["05-account-posture.yaml"]),
+];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()

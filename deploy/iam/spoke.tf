@@ -103,6 +103,10 @@ locals {
           "ec2:DescribeRouteTables",
           "ec2:DescribeVpcEndpointServices",
           "ec2:DescribeNetworkInterfaces",
+          "logs:DescribeLogGroups",
+          "ec2:GetInstanceMetadataDefaults",
+          "ec2:DescribeRegions",
+          "cloudtrail:DescribeTrails",
         ]
         Resource = "*"
       },
@@ -113,13 +117,93 @@ locals {
         Resource = "arn:${local.partition}:ec2:*:${local.account_id}:vpc/*"
       },
       {
-        Sid    = "AskWhatIsAllowed"
+        Sid    = "ReadServiceSettings"
         Effect = "Allow"
-        Action = "iam:SimulatePrincipalPolicy"
+        Action = "ssm:GetServiceSetting"
         Resource = [
-          "arn:${local.partition}:iam::${local.account_id}:role${var.role_path}${var.role_prefix}",
-          "arn:${local.partition}:iam::${local.account_id}:role${var.role_path}${var.role_prefix}-*",
+          "arn:${local.partition}:ssm:*:${local.account_id}:servicesetting/ssm/managed-instance/default-ec2-instance-management-role",
+          "arn:${local.partition}:ssm:*:${local.account_id}:servicesetting/ssm/managed-instance/activation-tier",
+          "arn:${local.partition}:ssm:*:${local.account_id}:servicesetting/ssm/parameter-store/default-parameter-tier",
+          "arn:${local.partition}:ssm:*:${local.account_id}:servicesetting/ssm/parameter-store/high-throughput-enabled",
+          "arn:${local.partition}:ssm:*:${local.account_id}:servicesetting/ssm/documents/console/public-sharing-permission",
+          "arn:${local.partition}:ssm:*:${local.account_id}:servicesetting/ssm/appmanager/appmanager-enabled",
+          "arn:${local.partition}:ssm:*:${local.account_id}:servicesetting/ssm/opsinsights/opscenter",
+          "arn:${local.partition}:ssm:*:${local.account_id}:servicesetting/ssm/automation/customer-script-log-destination",
+          "arn:${local.partition}:ssm:*:${local.account_id}:servicesetting/ssm/automation/customer-script-log-group-name",
+          "arn:${local.partition}:ssm:*:${local.account_id}:servicesetting/ssm/automation/enable-adaptive-concurrency",
         ]
+      },
+      {
+        Sid    = "ReadSessionPreferences"
+        Effect = "Allow"
+        Action = [
+          "ssm:GetDocument",
+          "ssm:DescribeDocument",
+        ]
+        Resource = "arn:${local.partition}:ssm:*:${local.account_id}:document/SSM-SessionManagerRunShell"
+      },
+      {
+        Sid    = "ReadBucketsOfSessions"
+        Effect = "Allow"
+        Action = [
+          "s3:GetBucketLocation",
+          "s3:GetEncryptionConfiguration",
+        ]
+        Resource = "arn:${local.partition}:s3:::*"
+      },
+      {
+        Sid      = "ReadKeysOfSessions"
+        Effect   = "Allow"
+        Action   = "kms:DescribeKey"
+        Resource = "arn:${local.partition}:kms:*:*:key/*"
+      },
+      {
+        Sid    = "ReadSessionAudit"
+        Effect = "Allow"
+        Action = [
+          "events:DescribeRule",
+          "events:ListTargetsByRule",
+          "events:ListTagsForResource",
+        ]
+        Resource = "arn:${local.partition}:events:*:${local.account_id}:rule/ssm-ready-session-audit"
+      },
+      {
+        Sid    = "ReadTrails"
+        Effect = "Allow"
+        Action = [
+          "cloudtrail:GetTrailStatus",
+          "cloudtrail:GetEventSelectors",
+        ]
+        Resource = "arn:${local.partition}:cloudtrail:*:*:trail/*"
+      },
+      {
+        Sid      = "ReadTopics"
+        Effect   = "Allow"
+        Action   = "sns:GetTopicAttributes"
+        Resource = "arn:${local.partition}:sns:*:*:*"
+      },
+      {
+        Sid    = "ReadRoles"
+        Effect = "Allow"
+        Action = [
+          "iam:GetRole",
+          "iam:ListAttachedRolePolicies",
+          "iam:ListRolePolicies",
+          "iam:GetRolePolicy",
+        ]
+        Resource = "arn:${local.partition}:iam::${local.account_id}:role/*"
+      },
+      {
+        Sid      = "ReadInstanceProfiles"
+        Effect   = "Allow"
+        Action   = "iam:GetInstanceProfile"
+        Resource = "arn:${local.partition}:iam::${local.account_id}:instance-profile/*"
+      },
+      {
+        Sid      = "AskWhatIsAllowed"
+        Effect   = "Allow"
+        Action   = "iam:SimulatePrincipalPolicy"
+        Resource = "arn:${local.partition}:iam::${local.account_id}:role/*"
       },
     ]
   }

@@ -53,6 +53,10 @@ pub fn vpc_status() -> Value {
               "routeTableIds": ["rtb-0a1b2c3d"], "attempts": 0 },
         ],
         "securityGroup": { "id": "sg-0a1b2c3d", "name": "ssm-ready-1", "ownership": "Managed" },
+        "profiles": [
+            { "profile": "none", "instances": 2, "sample": ["i-1", "i-2"], "verdict": "HostManagement" },
+            { "profile": "arn:aws:iam::111122223333:instance-profile/web", "instances": 1, "verdict": "Managed" },
+        ],
         "plan": { "hash": "0011223344556677", "actions": [
             { "action": "ModifyVpcEndpoint", "target": "vpce-0a1b2c3d4e5f60718", "change": "private DNS on",
               "reason": "DnsReady", "disrupts": "connections" },
@@ -79,6 +83,99 @@ pub fn account_status() -> Value {
         "observePrincipalArn": "arn:aws:sts::111122223333:assumed-role/observe/ssm-ready",
         "usedBy": 7,
         "missingPermissions": ["ec2:CreateVpcEndpoint"],
+        "lastHandledRequestedAt": "now",
+        "observedSpecHash": "0011223344556677",
+    })
+}
+
+/// The status of a region with everything in it.
+pub fn region_status() -> Value {
+    json!({
+        "observedGeneration": 4,
+        "conditions": [
+            { "type": "Ready", "status": "False", "reason": "Foreign", "message": "somebody else set it",
+              "lastTransitionTime": "2026-11-25T10:00:00Z", "observedGeneration": 4 },
+            { "type": "HostManagementReady", "status": "Unknown", "reason": "FactUnreadable", "message": "",
+              "lastTransitionTime": "2026-11-25T10:00:01Z" },
+        ],
+        "accountId": "111122223333",
+        "settings": [
+            { "name": "hostManagement",
+              "settingId": "/ssm/managed-instance/default-ec2-instance-management-role",
+              "value": "service-role/AWSSystemsManagerDefaultEC2InstanceManagementRole", "foundUnset": true,
+              "applied": "service-role/AWSSystemsManagerDefaultEC2InstanceManagementRole",
+              "lastModifiedBy": "arn:aws:sts::111122223333:assumed-role/ssm-ready/ssm-ready",
+              "lastModifiedAt": "2026-11-25T09:00:00Z" },
+            { "name": "serviceSettings.activationTier", "settingId": "/ssm/managed-instance/activation-tier",
+              "value": "standard", "found": "standard", "foundUnset": false, "applying": "advanced" },
+            { "name": "instanceMetadataDefaults.httpTokens", "value": "required", "found": "optional",
+              "foundUnset": false, "applied": "required" },
+        ],
+        "sessionPreferences": {
+            "defaultVersion": "3", "latestVersion": "4", "ownership": "Adopted", "foundVersion": "2",
+            "foundNone": false,
+            "targets": [
+                { "field": "cloudWatch", "name": "/ssm/sessions", "state": "Unknown", "reason": "FactUnreadable" },
+                { "field": "kmsKeyId", "name": "0a1b2c3d-1111-2222-3333-444455556666", "state": "NotUsable",
+                  "reason": "SessionKeyUnusable" },
+                { "field": "s3", "name": "org-session-logs-euw1", "state": "Usable" },
+            ],
+        },
+        "sessionAudit": {
+            "ruleArn": "arn:aws:events:eu-west-1:111122223333:rule/ssm-ready-session-audit", "ownership": "Managed",
+            "trailArn": "arn:aws:cloudtrail:us-east-1:444455556666:trail/organisation",
+            "foundRule": "arn:aws:events:eu-west-1:111122223333:rule/ssm-ready-session-audit", "foundNone": false,
+        },
+        "instanceMetadata": {
+            "managedBy": "declarative-policy", "exceptionMessage": "ask the platform team", "imdsV1Allowed": 12,
+            "metadataDisabled": 0,
+        },
+        "plan": { "hash": "0011223344556677", "actions": [
+            { "action": "UpdateServiceSetting", "target": "/ssm/managed-instance/activation-tier",
+              "change": "standard to advanced", "reason": "ServiceSettingsReady", "disrupts": "nothing" },
+        ] },
+        "drift": [
+            { "field": "serviceSettings.opsCenter", "wanted": "Enabled", "seen": "Disabled",
+              "since": "2026-11-25T10:00:00Z", "repaired": false },
+        ],
+        "deletion": { "unusedSince": "2026-11-25T10:00:00Z", "waitingFor": "the setting" },
+        "lastHandledRequestedAt": "now",
+        "observedSpecHash": "0011223344556677",
+    })
+}
+
+/// The status of an account's roles with everything in it.
+pub fn account_posture_status() -> Value {
+    json!({
+        "observedGeneration": 2,
+        "conditions": [
+            { "type": "Ready", "status": "False", "reason": "Progressing", "message": "the profile is being made",
+              "lastTransitionTime": "2026-11-25T10:00:00Z", "observedGeneration": 2 },
+            { "type": "RolesReady", "status": "True", "reason": "Succeeded", "message": "",
+              "lastTransitionTime": "2026-11-25T10:00:01Z" },
+        ],
+        "accountId": "111122223333",
+        "roles": [
+            { "name": "host-management", "roleName": "AWSSystemsManagerDefaultEC2InstanceManagementRole",
+              "arn": "arn:aws:iam::111122223333:role/service-role/AWSSystemsManagerDefaultEC2InstanceManagementRole",
+              "ownership": "Managed", "policies": ["arn:aws:iam::aws:policy/AmazonSSMManagedEC2InstanceDefaultPolicy"],
+              "attached": ["arn:aws:iam::aws:policy/AmazonSSMManagedEC2InstanceDefaultPolicy"] },
+            { "name": "web", "roleName": "payments-web", "arn": "arn:aws:iam::111122223333:role/payments-web",
+              "ownership": "Existing", "profileName": "web",
+              "profileArn": "arn:aws:iam::111122223333:instance-profile/web",
+              "policies": ["arn:aws:iam::111122223333:policy/theirs"],
+              "pending": ["arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"] },
+            { "name": "batch", "roleName": "payments-batch" },
+        ],
+        "plan": { "hash": "0011223344556677", "actions": [
+            { "action": "AttachRolePolicy", "target": "payments-web", "change": "AmazonSSMManagedInstanceCore attached",
+              "reason": "RolesReady" },
+        ] },
+        "drift": [
+            { "field": "instanceRoles[web].trust", "wanted": "ec2.amazonaws.com", "seen": "nobody",
+              "since": "2026-11-25T10:00:00Z", "repaired": true },
+        ],
+        "deletion": { "unusedSince": "2026-11-25T10:00:00Z", "waitingFor": "i-1" },
         "lastHandledRequestedAt": "now",
         "observedSpecHash": "0011223344556677",
     })

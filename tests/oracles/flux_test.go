@@ -185,8 +185,14 @@ func TestFluxManifests(t *testing.T) {
 	if release.GetValues()["clusterId"] == nil {
 		t.Error("the release has no clusterId, without which the chart cannot be installed")
 	}
-	if len(postures.Spec.HealthCheckExprs) != 2 || len(stricter) != 1 {
-		t.Errorf("expressions: %v and %v", postures.Spec.HealthCheckExprs, stricter)
+	if len(postures.Spec.HealthCheckExprs) != len(kinds) || len(stricter) != 1 {
+		t.Fatalf("expressions: %v and %v", postures.Spec.HealthCheckExprs, stricter)
+	}
+	for i, kind := range kinds {
+		expressions := postures.Spec.HealthCheckExprs[i]
+		if expressions.Kind != kind || expressions.HealthCheckExpressions != postures.Spec.HealthCheckExprs[0].HealthCheckExpressions {
+			t.Errorf("not the same for each kind: %v", expressions)
+		}
 	}
 }
 

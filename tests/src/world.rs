@@ -136,7 +136,12 @@ pub async fn account_with(
         "spec": {
             "accountId": account,
             "assumeRole": { "roleArn": format!("arn:aws:iam::{account}:role/{ROLE}"), "externalId": external_id },
-            "access": [{ "name": "tests", "namespaces": { "from": "Names", "names": namespaces }, "maxMode": max_mode }],
+            "access": [{
+                "name": "tests",
+                "namespaces": { "from": "Names", "names": namespaces },
+                "kinds": ["AccountPosture", "RegionPosture", "VpcPosture"],
+                "maxMode": max_mode,
+            }],
             "guardrails": { "apiSharePercent": 100 },
         },
     });

@@ -406,9 +406,16 @@ mod tests {
         assert!(pass(&account(1), "eu-west-1", Operation::DeleteVpcEndpoints));
         assert!(pass(&account(1), "eu-west-2", Operation::CreateVpcEndpoint));
         assert!(pass(&account(2), "eu-west-1", Operation::CreateVpcEndpoint));
-        // IAM is one for all regions.
+        // IAM is one for all regions, and for reads and writes.
         assert!(pass(&account(1), "eu-west-1", Operation::SimulatePrincipalPolicy));
         assert!(!pass(&account(1), "eu-west-2", Operation::SimulatePrincipalPolicy));
+        assert!(!pass(&account(1), "eu-west-2", Operation::GetRole));
+        assert!(!pass(&account(1), "eu-west-3", Operation::CreateRole));
+        assert!(pass(&account(2), "eu-west-3", Operation::CreateRole));
+        // Systems Manager is not.
+        assert!(pass(&account(1), "eu-west-1", Operation::GetServiceSetting));
+        assert!(!pass(&account(1), "eu-west-1", Operation::UpdateDocument));
+        assert!(pass(&account(1), "eu-west-2", Operation::UpdateDocument));
     }
 
     #[tokio::test(start_paused = true)]

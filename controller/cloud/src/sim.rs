@@ -5,15 +5,20 @@
 //! that make the same calls at the same times read the same answers and leave the same journal.
 
 mod agents;
+mod audit;
 mod check;
 mod cloud;
+mod documents;
+mod iam;
 mod identity;
 mod journal;
 mod life;
 mod people;
 mod record;
 mod rng;
+mod settings;
 mod state;
+mod targets;
 mod weather;
 mod world;
 mod writes;
@@ -28,15 +33,20 @@ use std::{
 
 use jiff::Timestamp;
 
-pub use agents::Path;
+pub use agents::{Login, Path};
+pub use audit::{SimRule, SimTrail, open_topic, rule_arn};
 pub use cloud::{Call, Gate, Open, SimCloud};
+pub use documents::{SimDocument, SimDocumentVersion};
+pub use iam::{Iam, IamQuotas, SimRole};
 pub use journal::{Entry, Outcome, ThingKind, Touched};
-pub use people::{NewInstance, NewSubnet, NewVpc, Offer};
+pub use people::{NewInstance, NewSimRole, NewSubnet, NewVpc, Offer};
 pub use record::{Actor, Record, Table};
+pub use settings::SimSetting;
 pub use state::{
     Account, Agent, HostedZone, Meters, Quotas, RegionState, Role, SimEndpoint, SimGroup, SimInstance, SimInterface,
     SimService, SimVpc,
 };
+pub use targets::{SimBucket, SimKey};
 pub use weather::{Injected, OutcomeRule, Planned, Span, Weather};
 pub use world::{Own, Refusal, World};
 

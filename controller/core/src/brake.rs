@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::write::Write;
+use crate::write::{DocumentChange, ProfileChange, RoleChange, RuleChange, Write};
 
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
@@ -49,15 +49,33 @@ impl Brake {
     /// The time until the next one is let through.
     pub fn pass(&mut self, write: &Write, now: Timestamp) -> Result<(), Duration> {
         match write {
-            Write::CreateEndpoint(_) | Write::CreateSecurityGroup { .. } => self.creates.take(1, now),
+            Write::Rule(RuleChange::Put { tags, .. }) if tags.is_empty() => Ok(()),
+            Write::CreateEndpoint(_)
+            | Write::CreateSecurityGroup { .. }
+            | Write::Document(DocumentChange::Create { .. })
+            | Write::Rule(RuleChange::Put { .. })
+            | Write::Role { change: RoleChange::Create(_), .. }
+            | Write::Profile { change: ProfileChange::Create { .. }, .. } => self.creates.take(1, now),
             Write::DeleteEndpoints { endpoints } => self.deletes.take(endpoints.len(), now),
-            Write::DeleteSecurityGroup { .. } => self.deletes.take(1, now),
+            Write::DeleteSecurityGroup { .. }
+            | Write::Document(DocumentChange::Delete)
+            | Write::Rule(RuleChange::Delete)
+            | Write::Role { change: RoleChange::Delete, .. }
+            | Write::Profile { change: ProfileChange::Delete, .. } => self.deletes.take(1, now),
             Write::AuthorizeIngress { .. }
             | Write::RevokeIngress { .. }
             | Write::ModifyEndpoint { .. }
             | Write::Tag { .. }
             | Write::Untag { .. }
-            | Write::EnableVpcAttribute { .. } => Ok(()),
+            | Write::EnableVpcAttribute { .. }
+            | Write::AssociateProfile { .. }
+            | Write::UpdateSetting { .. }
+            | Write::ResetSetting { .. }
+            | Write::ModifyMetadataDefaults { .. }
+            | Write::Document(_)
+            | Write::Rule(_)
+            | Write::Role { .. }
+            | Write::Profile { .. } => Ok(()),
         }
     }
 }
@@ -87,5 +105,68 @@ mod tests {
             Ok(())
         );
         assert_eq!(brake.pass(&create, at(3600)), Ok(()));
+    }
+
+    #[test]
+    fn what_makes_and_what_deletes_counts_and_nothing_else() {
+        use crate::facts::settings::Setting;
+        let text = String::new;
+        let role = |change| Write::Role { role: "r".into(), change };
+        let profile = |change| Write::Profile { profile: "p".into(), change };
+        let new = crate::write::NewRole {
+            path: text(),
+            trust: text(),
+            description: text(),
+            boundary: None,
+            tags: Default::default(),
+        };
+        let named = || [("a".to_owned(), "1".to_owned())].into();
+        let made = [
+            Write::Rule(RuleChange::Put { pattern: text(), tags: named() }),
+            Write::Document(DocumentChange::Create { content: text(), tags: Default::default() }),
+            role(RoleChange::Create(Box::new(new))),
+            profile(ProfileChange::Create { path: text(), tags: Default::default() }),
+        ];
+        let deleted = [
+            Write::Rule(RuleChange::Delete),
+            Write::Document(DocumentChange::Delete),
+            role(RoleChange::Delete),
+            profile(ProfileChange::Delete),
+        ];
+        let changed = [
+            Write::UpdateSetting { setting: Setting::OpsCenter, value: text() },
+            Write::ResetSetting { setting: Setting::OpsCenter },
+            Write::ModifyMetadataDefaults { values: Default::default() },
+            Write::Rule(RuleChange::Put { pattern: text(), tags: Default::default() }),
+            Write::Rule(RuleChange::Target(text())),
+            Write::Rule(RuleChange::Tag { rule: text(), tags: named() }),
+            Write::Rule(RuleChange::Untag { rule: text(), keys: Default::default() }),
+            Write::Rule(RuleChange::RemoveTargets(Default::default())),
+            Write::Document(DocumentChange::Update(text())),
+            Write::Document(DocumentChange::Use(text())),
+            Write::Document(DocumentChange::Tag(Default::default())),
+            Write::Document(DocumentChange::Untag(Default::default())),
+            role(RoleChange::Trust(text())),
+            role(RoleChange::Attach("a".into())),
+            role(RoleChange::Detach("a".into())),
+            role(RoleChange::PutInline(text())),
+            role(RoleChange::DeleteInline(text())),
+            role(RoleChange::Boundary("b".into())),
+            role(RoleChange::Tag(Default::default())),
+            role(RoleChange::Untag(Default::default())),
+            profile(ProfileChange::AddRole("r".into())),
+            profile(ProfileChange::RemoveRole("r".into())),
+            profile(ProfileChange::Tag(Default::default())),
+            profile(ProfileChange::Untag(Default::default())),
+        ];
+        let passes = |creates, deletes, write: &Write| Brake::new(creates, deletes).pass(write, at(0)).is_ok();
+        for (writes, creates, deletes) in
+            [(&made[..], true, false), (&deleted[..], false, true), (&changed[..], false, false)]
+        {
+            for write in writes {
+                assert_eq!(passes(0, 1, write), !creates, "{write}");
+                assert_eq!(passes(1, 0, write), !deletes, "{write}");
+            }
+        }
     }
 }

@@ -1,5 +1,10 @@
 //! What was observed in AWS. No field is ever filled from what is wanted.
 
+pub mod audit;
+pub mod iam;
+pub mod settings;
+pub mod targets;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
@@ -337,6 +342,14 @@ pub struct Instance {
     pub subnet: SubnetId,
     /// Its state.
     pub state: InstanceState,
+    /// The ARN of its instance profile, if it has one.
+    pub profile: Option<String>,
+    /// Whether its metadata can be read without a token (`HttpTokens: optional`), where AWS says it.
+    pub imds_v1: Option<bool>,
+    /// Whether its metadata can be read at all (`HttpEndpoint`), where AWS says it.
+    pub imds: Option<bool>,
+    /// Its tags.
+    pub tags: Tags,
 }
 
 /// A node that Systems Manager knows (DescribeInstanceInformation).
@@ -394,7 +407,7 @@ pub struct NetworkInterface {
 }
 
 /// What IAM is asked of a role: whether it may do these actions.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Question {
     /// The IAM actions.
     pub actions: Vec<String>,

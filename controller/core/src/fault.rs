@@ -123,7 +123,8 @@ impl Fault {
 }
 
 /// The kind of an error code; the HTTP status decides where the code is not known
-/// (botocore's retry table, EC2 "Error codes for the API", STS and SSM service models).
+/// (botocore's retry table, EC2 "Error codes for the API", service models of STS, SSM, EventBridge,
+/// CloudTrail and SNS).
 #[must_use]
 pub fn classify(code: &str, status: u16) -> FaultKind {
     use FaultKind::{
@@ -146,6 +147,7 @@ pub fn classify(code: &str, status: u16) -> FaultKind {
         | "InternalError"
         | "InternalFailure"
         | "InternalServerError"
+        | "InternalException"
         | "ServiceUnavailable"
         | "RequestTimeout"
         | "RequestTimeoutException"
@@ -154,16 +156,21 @@ pub fn classify(code: &str, status: u16) -> FaultKind {
         | "ExpiredTokenException"
         | "RequestExpired"
         | "InvalidClientTokenId"
+        | "InvalidAccessKeyId"
         | "UnrecognizedClientException" => Expired,
         "UnauthorizedOperation"
         | "AccessDenied"
         | "AccessDeniedException"
         | "UnauthorizedAccess"
+        | "AuthorizationError"
+        | "OperationNotPermittedException"
         | "SignatureDoesNotMatch"
         | NO_CREDENTIALS => Denied,
         "OptInRequired" | "AuthFailure" | "RegionDisabledException" | "SubscriptionRequiredException" => RegionDisabled,
         "InvalidServiceName"
         | "UnsupportedOperation"
+        | "UnsupportedOperationException"
+        | "OperationDisabledException"
         | "NotImplemented"
         | "UnknownOperationException"
         | "InvalidAction"
@@ -175,8 +182,24 @@ pub fn classify(code: &str, status: u16) -> FaultKind {
         | "InvalidPermission.Duplicate"
         | "RouteAlreadyExists"
         | "IdempotentParameterMismatch"
-        | "InvalidGroup.InUse" => Conflict,
-        "NoSuchEntity" | "NoSuchEntityException" => NotFound,
+        | "InvalidGroup.InUse"
+        | "EntityAlreadyExists"
+        | "EntityAlreadyExistsException"
+        | "EntityTemporarilyUnmodifiable"
+        | "EntityTemporarilyUnmodifiableException"
+        | "UnmodifiableEntity"
+        | "UnmodifiableEntityException"
+        | "ConcurrentModification"
+        | "ConcurrentModificationException"
+        | "DeleteConflict"
+        | "DeleteConflictException"
+        | "ManagedRuleException"
+        | "DocumentAlreadyExists"
+        | "DuplicateDocumentContent"
+        | "DuplicateDocumentVersionName" => Conflict,
+        "NoSuchEntity" | "NoSuchEntityException" | "NoSuchBucket" | "InvalidDocument" | "InvalidDocumentVersion" => {
+            NotFound
+        }
         ACCOUNT_MISMATCH => Invalid,
         _ if code.ends_with(".NotFound") || code.ends_with("NotFoundException") => NotFound,
         _ if code.ends_with("LimitExceeded") || code.ends_with("LimitExceededException") => LimitExceeded,
@@ -315,6 +338,24 @@ mod tests {
             ("Unavailable", 503, Transient),
             ("InternalError", 500, Transient),
             (NO_ANSWER, 0, Transient),
+            // EventBridge.
+            ("ResourceNotFoundException", 400, NotFound),
+            ("ConcurrentModificationException", 400, Conflict),
+            ("ManagedRuleException", 400, Conflict),
+            ("LimitExceededException", 400, LimitExceeded),
+            ("InvalidEventPatternException", 400, Invalid),
+            ("OperationDisabledException", 400, Unsupported),
+            ("InternalException", 500, Transient),
+            ("InternalException", 400, Transient),
+            // CloudTrail.
+            ("TrailNotFoundException", 400, NotFound),
+            ("OperationNotPermittedException", 400, Denied),
+            ("UnsupportedOperationException", 400, Unsupported),
+            ("CloudTrailARNInvalidException", 400, Invalid),
+            // SNS.
+            ("NotFound", 404, NotFound),
+            ("AuthorizationError", 403, Denied),
+            ("Throttled", 429, Throttled),
             ("ExpiredToken", 403, Expired),
             ("ExpiredTokenException", 400, Expired),
             ("RequestExpired", 400, Expired),
@@ -350,10 +391,47 @@ mod tests {
             ("InvalidVpcEndpointId.NotFound", 400, NotFound),
             ("InvalidPermission.NotFound", 400, NotFound),
             ("NoSuchEntity", 404, NotFound),
+            ("NoSuchBucket", 400, NotFound),
+            ("InvalidAccessKeyId", 403, Expired),
+            ("NotFoundException", 400, NotFound),
+            ("SlowDown", 503, Throttled),
+            ("KMSInternalException", 500, Transient),
             ("InvalidParameter", 400, Invalid),
             ("DuplicateSubnetsInSameZone", 400, Invalid),
             ("InsufficientFreeAddressesInSubnet", 400, Invalid),
             ("InvalidPolicyDocument", 400, Invalid),
+            // Systems Manager's settings and documents (its API reference, "Errors" of each call).
+            ("ServiceSettingNotFound", 400, Unsupported),
+            ("TooManyUpdates", 400, Throttled),
+            ("InvalidDocument", 400, NotFound),
+            ("InvalidDocumentVersion", 400, NotFound),
+            ("DocumentAlreadyExists", 400, Conflict),
+            ("DuplicateDocumentContent", 400, Conflict),
+            ("DuplicateDocumentVersionName", 400, Conflict),
+            ("DocumentLimitExceeded", 400, LimitExceeded),
+            ("DocumentVersionLimitExceeded", 400, LimitExceeded),
+            ("InvalidDocumentContent", 400, Invalid),
+            ("InvalidDocumentOperation", 400, Invalid),
+            ("InvalidDocumentSchemaVersion", 400, Invalid),
+            ("MaxDocumentSizeExceeded", 400, Invalid),
+            ("InternalServerError", 500, Transient),
+            // IAM's, by the query protocol and by the names of their shapes.
+            ("EntityAlreadyExists", 409, Conflict),
+            ("EntityAlreadyExistsException", 409, Conflict),
+            ("EntityTemporarilyUnmodifiable", 409, Conflict),
+            ("EntityTemporarilyUnmodifiableException", 409, Conflict),
+            ("UnmodifiableEntity", 400, Conflict),
+            ("UnmodifiableEntityException", 400, Conflict),
+            ("ConcurrentModification", 409, Conflict),
+            ("ConcurrentModificationException", 409, Conflict),
+            ("DeleteConflict", 409, Conflict),
+            ("DeleteConflictException", 409, Conflict),
+            ("LimitExceeded", 409, LimitExceeded),
+            ("LimitExceededException", 409, LimitExceeded),
+            ("MalformedPolicyDocument", 400, Invalid),
+            ("PolicyNotAttachable", 400, Invalid),
+            ("InvalidInput", 400, Invalid),
+            ("ServiceFailure", 500, Transient),
             (ACCOUNT_MISMATCH, 200, Invalid),
             ("SomethingNobodyKnows", 429, Throttled),
             ("SomethingNobodyKnows", 502, Transient),

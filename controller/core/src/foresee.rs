@@ -109,6 +109,15 @@ pub(crate) fn imagine(facts: &mut Snapshot, write: &Write, then_admit: &[Ingress
                 Entry::edit(entry, |on| *on = true);
             }
         }
+        // No VPC rests on these.
+        Write::AssociateProfile { .. }
+        | Write::UpdateSetting { .. }
+        | Write::ResetSetting { .. }
+        | Write::ModifyMetadataDefaults { .. }
+        | Write::Document(_)
+        | Write::Rule(_)
+        | Write::Role { .. }
+        | Write::Profile { .. } => {}
     }
 }
 

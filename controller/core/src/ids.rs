@@ -85,6 +85,18 @@ id!(/// A managed prefix list, `pl-…`.
     PrefixListId);
 id!(/// An elastic network interface, `eni-…`.
     NetworkInterfaceId);
+id!(/// The name of an IAM role, without its path.
+    RoleName);
+id!(/// The name of an instance profile, without its path.
+    ProfileName);
+id!(/// The ARN of a managed policy.
+    PolicyArn);
+id!(/// The name of a bucket of S3.
+    BucketName);
+id!(/// The name of a CloudWatch log group.
+    LogGroupName);
+id!(/// A KMS key, by its ARN or its id.
+    KeyId);
 
 /// An AWS account: twelve digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -67,7 +67,16 @@ mod tests {
     use super::*;
 
     fn instance(id: &str, vpc: &str, state: InstanceState) -> Instance {
-        Instance { id: id.into(), vpc: vpc.into(), subnet: "subnet-1".into(), state }
+        Instance {
+            id: id.into(),
+            vpc: vpc.into(),
+            subnet: "subnet-1".into(),
+            state,
+            profile: None,
+            imds_v1: None,
+            imds: None,
+            tags: Default::default(),
+        }
     }
 
     fn node(id: &str, online: bool) -> ManagedNode {

@@ -7,7 +7,7 @@ use crate::{
     facts::VpcAttribute,
     ids::EndpointId,
     posture::{ServiceName, digest},
-    write::{EndpointChange, Write},
+    write::{DocumentChange, EndpointChange, ProfileChange, RoleChange, RuleChange, Write},
 };
 
 /// What is to be done, in order.
@@ -33,6 +33,45 @@ impl Plan {
 /// Prerequisites first; what takes away last.
 fn rank(action: &Action) -> (u8, Option<ServiceName>) {
     let rank = match &action.write {
+        Write::Role { change, .. } => match change {
+            RoleChange::Create(_) => 0,
+            RoleChange::Tag(_) => 1,
+            RoleChange::Boundary(_) => 2,
+            RoleChange::Trust(_) => 3,
+            RoleChange::Attach(_) => 4,
+            RoleChange::PutInline(_) => 5,
+            RoleChange::DeleteInline(_) => 12,
+            RoleChange::Detach(_) => 13,
+            RoleChange::Untag(_) => 14,
+            RoleChange::Delete => 15,
+        },
+        Write::Profile { change, .. } => match change {
+            ProfileChange::Create { .. } => 6,
+            ProfileChange::Tag(_) => 7,
+            ProfileChange::RemoveRole(_) => 8,
+            ProfileChange::AddRole(_) => 9,
+            ProfileChange::Untag(_) => 10,
+            ProfileChange::Delete => 11,
+        },
+        Write::Document(change) => match change {
+            DocumentChange::Create { .. } => 0,
+            DocumentChange::Tag(_) => 1,
+            DocumentChange::Update(_) => 2,
+            DocumentChange::Use(_) => 3,
+            DocumentChange::Untag(_) => 4,
+            DocumentChange::Delete => 5,
+        },
+        Write::Rule(change) => match change {
+            RuleChange::Tag { .. } => 9,
+            RuleChange::Put { .. } => 10,
+            RuleChange::Target(_) => 11,
+            RuleChange::RemoveTargets(_) => 12,
+            RuleChange::Untag { .. } => 13,
+            RuleChange::Delete => 14,
+        },
+        Write::UpdateSetting { .. } => 6,
+        Write::ModifyMetadataDefaults { .. } => 7,
+        Write::ResetSetting { .. } => 8,
         Write::EnableVpcAttribute { attribute: VpcAttribute::DnsSupport, .. } => 0,
         Write::EnableVpcAttribute { attribute: VpcAttribute::DnsHostnames, .. } => 1,
         Write::CreateSecurityGroup { .. } => 2,
@@ -44,6 +83,8 @@ fn rank(action: &Action) -> (u8, Option<ServiceName>) {
         Write::DeleteEndpoints { .. } => 8,
         Write::Untag { .. } => 9,
         Write::DeleteSecurityGroup { .. } => 10,
+        // Nothing rests on it.
+        Write::AssociateProfile { .. } => 11,
     };
     (rank, action.service)
 }
@@ -54,6 +95,7 @@ pub fn plan(proposed: Vec<Action>) -> Plan {
     let mut actions: Vec<Action> = Vec::new();
     let mut changes: BTreeMap<EndpointId, usize> = BTreeMap::new();
     let mut deletion: Option<usize> = None;
+    let mut defaults: Option<usize> = None;
     for action in proposed {
         match &action.write {
             Write::ModifyEndpoint { endpoint, change } => {
@@ -75,6 +117,15 @@ pub fn plan(proposed: Vec<Action>) -> Plan {
                     continue;
                 }
                 deletion = Some(actions.len());
+            }
+            Write::ModifyMetadataDefaults { values } => {
+                if let Some(earlier) = defaults.map(|at| &mut actions[at]) {
+                    if let Write::ModifyMetadataDefaults { values: into } = &mut earlier.write {
+                        into.extend(values.clone());
+                    }
+                    continue;
+                }
+                defaults = Some(actions.len());
             }
             _ => {}
         }
@@ -189,6 +240,7 @@ mod tests {
             action(Write::DeleteEndpoints { endpoints: ["vpce-2".into()].into() }),
             action(Write::Untag { resources: ids(), keys: Default::default() }),
             action(Write::DeleteSecurityGroup { group: group() }),
+            action(Write::AssociateProfile { instance: "i-1".into(), profile: "arn:p".to_owned() }),
         ];
         let expected = all.clone();
         for _ in 0..all.len() {
@@ -197,6 +249,86 @@ mod tests {
         }
         all.reverse();
         assert_eq!(plan(all).actions, expected);
+    }
+
+    /// Whatever the order in which they are proposed; calls of one rank never meet in one of these lists.
+    #[track_caller]
+    fn assert_placed(expected: Vec<Write>) {
+        let expected: Vec<Action> = expected.into_iter().map(action).collect();
+        let mut all = expected.clone();
+        for _ in 0..all.len() {
+            all.rotate_left(1);
+            assert_eq!(plan(all.clone()).actions, expected);
+        }
+        all.reverse();
+        assert_eq!(plan(all).actions, expected);
+    }
+
+    #[test]
+    fn each_kind_of_call_of_an_account_has_its_place() {
+        let text = String::new;
+        let role = |change| Write::Role { role: "r".into(), change };
+        let profile = |change| Write::Profile { profile: "p".into(), change };
+        let new = crate::write::NewRole {
+            path: text(),
+            trust: text(),
+            description: text(),
+            boundary: None,
+            tags: Default::default(),
+        };
+        assert_placed(vec![
+            role(RoleChange::Create(Box::new(new))),
+            // Ours first, then what only we may do to it; and bounded before it is given anything.
+            role(RoleChange::Tag(Default::default())),
+            role(RoleChange::Boundary("b".into())),
+            role(RoleChange::Trust(text())),
+            role(RoleChange::Attach("a".into())),
+            role(RoleChange::PutInline(text())),
+            profile(ProfileChange::Create { path: text(), tags: Default::default() }),
+            profile(ProfileChange::Tag(Default::default())),
+            profile(ProfileChange::RemoveRole("s".into())),
+            profile(ProfileChange::AddRole("r".into())),
+            profile(ProfileChange::Untag(Default::default())),
+            // A role goes only once it is in no profile and carries nothing.
+            profile(ProfileChange::Delete),
+            role(RoleChange::DeleteInline(text())),
+            role(RoleChange::Detach("a".into())),
+            role(RoleChange::Untag(Default::default())),
+            role(RoleChange::Delete),
+        ]);
+    }
+
+    #[test]
+    fn each_kind_of_call_of_a_region_has_its_place() {
+        use crate::facts::settings::{MetadataField, Setting};
+        let values = [(MetadataField::HttpTokens, "required".to_owned())].into();
+        assert_placed(vec![
+            Write::Document(DocumentChange::Create { content: String::new(), tags: Default::default() }),
+            Write::Document(DocumentChange::Tag(Default::default())),
+            Write::Document(DocumentChange::Update(String::new())),
+            Write::Document(DocumentChange::Use("2".into())),
+            Write::Document(DocumentChange::Untag(Default::default())),
+            Write::Document(DocumentChange::Delete),
+            Write::UpdateSetting { setting: Setting::OpsCenter, value: "Enabled".into() },
+            Write::ModifyMetadataDefaults { values },
+            Write::ResetSetting { setting: Setting::AppManager },
+            Write::Rule(RuleChange::Tag { rule: String::new(), tags: Default::default() }),
+            Write::Rule(RuleChange::Put { pattern: String::new(), tags: Default::default() }),
+            Write::Rule(RuleChange::Target("arn:t".into())),
+            Write::Rule(RuleChange::RemoveTargets(Default::default())),
+            Write::Rule(RuleChange::Untag { rule: String::new(), keys: Default::default() }),
+            Write::Rule(RuleChange::Delete),
+        ]);
+    }
+
+    #[test]
+    fn metadata_defaults_are_set_in_one_call() {
+        use crate::facts::settings::MetadataField::{HopLimit, HttpTokens};
+        let one =
+            |field, value: &str| action(Write::ModifyMetadataDefaults { values: [(field, value.to_owned())].into() });
+        let joined = plan(vec![one(HttpTokens, "required"), one(HopLimit, "2")]);
+        let calls: Vec<String> = joined.actions.iter().map(|a| a.write.to_string()).collect();
+        assert_eq!(calls, ["set the metadata defaults HttpTokens=required, HttpPutResponseHopLimit=2"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     facts::{IpAddressType, Tags},
     ids::{AccountId, PrefixListId, Region, RouteTableId, SecurityGroupId, SubnetId, VpcId},
+    instance_profiles::InstancesWish,
 };
 
 /// The tag that names the controller installation.
@@ -52,6 +53,8 @@ pub enum Capability {
     ParameterStore,
     /// The CloudWatch agent.
     CloudWatchAgent,
+    /// Joining a directory: a matter of roles alone.
+    DirectoryJoin,
 }
 
 /// A service that is reached by endpoint, by its short name.
@@ -115,11 +118,24 @@ impl fmt::Display for ServiceName {
 }
 
 impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::SessionManager,
+        Self::Patching,
+        Self::SessionEncryption,
+        Self::CloudWatchLogging,
+        Self::S3Logging,
+        Self::VssSnapshots,
+        Self::ParameterStore,
+        Self::CloudWatchAgent,
+        Self::DirectoryJoin,
+    ];
+
     /// The services that it needs beyond ssm and ssmmessages.
     #[must_use]
     pub fn services(self) -> &'static [ServiceName] {
         match self {
-            Self::SessionManager => &[],
+            Self::SessionManager | Self::DirectoryJoin => &[],
             Self::Patching | Self::S3Logging => &[ServiceName::S3],
             Self::SessionEncryption | Self::ParameterStore => &[ServiceName::Kms],
             Self::CloudWatchLogging => &[ServiceName::Logs],
@@ -347,6 +363,8 @@ pub struct VpcPosture {
     pub unused_for: Duration,
     /// The VPC's DNS attributes.
     pub dns: DnsWish,
+    /// The VPC's instances; none: they are not looked at for their own sake.
+    pub instances: Option<InstancesWish>,
 }
 
 impl VpcPosture {
@@ -426,6 +444,7 @@ mod tests {
         use ServiceName as S;
         for (capability, more) in [
             (C::SessionManager, vec![]),
+            (C::DirectoryJoin, vec![]),
             (C::Patching, vec![S::S3]),
             (C::S3Logging, vec![S::S3]),
             (C::SessionEncryption, vec![S::Kms]),

@@ -69,7 +69,7 @@ reasons! {
     Progressing, Progress, "Work is under way.", "Wait; status.plan and the other conditions say what is being done.";
     ProgressingWithRetry, Retry, "The last try failed and another follows by itself.", "Read the condition that is False.";
     Suspended, Nobody, "spec.suspend is true: nothing is read, written or repaired.", "Set spec.suspend to false, or remove it.";
-    DependencyNotReady, Progress, "The AwsAccount that the object names does not exist, cannot be read, or is not ready yet.", "Create or correct the AwsAccount, or correct target.accountRef.name.";
+    DependencyNotReady, Progress, "The AwsAccount or posture that the object names does not exist, cannot be read, or is not ready yet.", "Create or correct it, or correct the reference to it.";
     AccountSuspended, Progress, "The AwsAccount is suspended, so nothing is done in the account.", "Set spec.suspend of the AwsAccount to false.";
     AccessNotGranted, Person, "The AwsAccount does not let this namespace or kind use it.", "Have the owner of the AwsAccount add the namespace to spec.access.";
     ModeNotAllowed, Person, "The object's mode goes beyond the maxMode that the AwsAccount grants the namespace.", "Set spec.mode: Observe, or have the owner of the AwsAccount raise maxMode.";
@@ -108,11 +108,51 @@ reasons! {
     ServiceNotOffered, Person, "The region does not offer the service as an endpoint.", "Remove the capability or service; for ec2messages use Auto or Never.";
     NoSuitableSubnet, Person, "The VPC has no subnet that fits: a zone that the service supports, the address family, and the spec's selection.", "Add a subnet, or change endpoints.subnets.";
     NoFreeAddresses, Person, "The subnets that fit have no free address.", "Free addresses or add a subnet.";
-    QuotaReached, Person, "An AWS quota is reached.", "Raise the quota (interface endpoints per VPC: L-29B6F2EB) or remove what is not needed.";
+    QuotaReached, Person, "An AWS quota is reached.", "Raise the quota (interface endpoints per VPC: L-29B6F2EB; managed policies per role: L-0DA4ABF3) or remove what is not needed.";
     RoutesMissing, Progress, "Route tables do not yet lead to the S3 gateway endpoint.", "Wait.";
     RouteTableNotFound, Person, "A route table that the spec names does not exist in the VPC.", "Correct endpoints.s3.routeTables.ids.";
     RouteConflict, Person, "A route table already leads S3 to a gateway endpoint that ssm-ready did not make.", "Remove that route, or set endpoints.adoption: UseExisting or TakeOver.";
     PolicyRestricted, Progress, "An endpoint's policy is not full access.", "Wait; it is being repaired.";
+    Foreign, Person, "Something that carries no ownership has a value that ssm-ready did not set, or something of the name that is wanted belongs to somebody else.", "Set it back, remove it, declare the value that it has, or set adoption (of a role: ownership) to TakeOver.";
+    SettingDrifted, Progress, "A setting of the region differs from what is declared.", "Wait; it is being set.";
+    SettingChanged, Nobody, "ssm-ready changed something of the region; the event says from what to what.", "Nothing to do.";
+    RoleInUse, Nobody, "A role that is no longer declared is still in use, and stays until that ends.", "Take it out of use, or declare it again.";
+    SettingNotOffered, Person, "The region does not have the setting.", "Remove it from the spec.";
+    DeclarativePolicy, Person, "A declarative policy of the organisation sets the metadata defaults otherwise; the account cannot change them.", "Change the policy in the organisation, or remove the field from the spec.";
+    MetadataDisabled, Nobody, "Instances have their metadata switched off, so that no agent on them gets credentials.", "Switch it on (aws ec2 modify-instance-metadata-options --http-endpoint enabled).";
+    PreferencesDrifted, Progress, "The Session Manager preferences differ from what is declared, or there are none.", "Wait; a new version of the document is being made and used.";
+    PreferencesPending, Progress, "AWS is making a version of the Session Manager preferences.", "Wait.";
+    SessionTargetNotFound, Person, "The bucket, log group or key that the Session Manager preferences are to name does not exist, so that every session would be blank; the preferences are not written.", "Make it, or correct the field that the message names.";
+    SessionTargetElsewhere, Person, "The bucket or key that the Session Manager preferences are to name is in another region; the preferences are not written.", "Name one of the posture's own region.";
+    SessionTargetNotEncrypted, Person, "The bucket or log group that sessions are to be logged to is not encrypted, and encryption: Required is declared; the preferences are not written.", "Have it encrypted, or set encryption: NotChecked.";
+    SessionTargetDenied, Grace, "The role whose credentials agents have may not use what sessions are to be logged to or encrypted with, so that every session would be blank; the preferences are not written.", "Allow the actions that the message names in the role's own policies; what only the policy of a bucket or key allows, IAM's simulation does not see.";
+    SessionKeyUnusable, Person, "The key that sessions are to be encrypted with is disabled, or of a kind that makes no data keys; the preferences are not written.", "Enable it, or name a symmetric key for encryption and decryption.";
+    AuditDrifted, Progress, "The EventBridge rule that reports sessions differs from what is declared, or there is none.", "Wait; it is being put right.";
+    AuditPending, Progress, "The EventBridge rule that reports sessions was made or changed a moment ago, and AWS may not show it yet.", "Wait.";
+    TopicNotFound, Person, "There is no topic of the ARN that sessionAudit names, so that no rule is made that would send to nothing.", "Create the topic, or correct sessionAudit.snsTopicArn; then set the annotation ssmready.dev/requestedAt, or wait for the hour.";
+    TopicRefuses, Person, "The topic that sessionAudit names does not take what EventBridge sends: its policy does not let events.amazonaws.com publish, or it is encrypted with AWS's own key, which EventBridge cannot use.", "Allow sns:Publish to the service events.amazonaws.com in the topic's policy, or encrypt it with a key of your own; then set the annotation ssmready.dev/requestedAt, or wait for the hour.";
+    TopicUnverified, Nobody, "Whether EventBridge may publish to the topic that sessionAudit names cannot be told.", "See that the topic's policy allows sns:Publish to the service events.amazonaws.com.";
+    TrailMissing, Person, "No trail of CloudTrail records management events that write in the region, so that EventBridge never hears of a session.", "Start the trail that the message names, have it record management events, or make one; or set sessionAudit.requireTrail: false.";
+    UnexpectedTargets, Nobody, "The EventBridge rule that reports sessions has targets that ssm-ready did not set; they are left alone.", "Remove those that the message names (aws events remove-targets), or leave them.";
+    GuardrailViolated, Person, "What the object declares goes beyond the guardrails of the AwsAccount.", "Change the field that the message names, or have the owner of the AwsAccount widen spec.guardrails.";
+    RoleMissing, Progress, "A role that is declared does not exist yet.", "Wait; in Observe, see status.plan.";
+    RolePending, Progress, "A role or instance profile was made a moment ago, and IAM does not show it yet.", "Wait.";
+    RoleDrifted, Progress, "A role differs from what is declared.", "Wait; it is being repaired.";
+    RoleNotFound, Person, "A role that the spec names does not exist.", "Create it, or correct its name in the spec.";
+    RoleTrustWrong, Person, "A role that ssm-ready may not change does not trust the service that has to take it on.", "Correct its trust policy, or set ownership: TakeOver.";
+    RolePolicyMissing, Person, "The role of Default Host Management lacks the policy that it is for.", "Attach AmazonSSMManagedEC2InstanceDefaultPolicy to it, or declare it in an AccountPosture.";
+    RolePathDiffers, Person, "A role has another path than the one declared; IAM cannot change it.", "Correct the path in the spec, or delete the role so that it is made anew.";
+    UnexpectedPolicies, Nobody, "A role carries policies that are not declared; ssm-ready leaves them alone.", "Detach those that the message names, or declare them.";
+    BucketsUnknown, Person, "AWS does not publish the names of its buckets for the region, and a wildcard would open others.", "Remove the region from s3.awsBuckets.regions, and grant its buckets by a policy of your own in extraManagedPolicies.";
+    PolicyTooLong, Person, "The statements for a role are longer than IAM allows.", "Name fewer regions, buckets or keys, or divide them among roles.";
+    ProfileMissing, Progress, "An instance profile that is declared does not exist yet.", "Wait; in Observe, see status.plan.";
+    ProfileDrifted, Progress, "An instance profile does not have its role, or lacks its tags.", "Wait; it is being repaired.";
+    ProfileConflict, Person, "An instance profile of the name that is declared belongs to somebody else and has another role.", "Choose another profileName, put the role into it, or set ownership: TakeOver.";
+    ProfileInsufficient, Person, "The instance profile of instances allows their agents to register and nothing more, so that these are Online without sessions.", "Attach AmazonSSMManagedInstanceCore to the role that the message names.";
+    ProfileBlocksHostManagement, Person, "The instance profile of instances allows their agents to register, which keeps them from Default Host Management, and lacks what sessions take.", "Attach AmazonSSMManagedInstanceCore to the role that the message names, or take ssm:UpdateInstanceInformation from it.";
+    InstancesWithoutCredentials, Person, "Instances have no credentials for Systems Manager: no instance profile that allows their agents to register, and Default Host Management is off.", "Switch Default Host Management on (hostManagement of a RegionPosture), give them a profile (instances.profileAttachment), or attach AmazonSSMManagedInstanceCore to the role that the message names.";
+    ProfilesAttaching, Progress, "Instances without an instance profile are being given the declared one, some at each pass.", "Wait.";
+    ProfileAttached, Nobody, "ssm-ready gave an instance the declared instance profile; the event says which.", "Nothing to do; the agent takes it up within half an hour, or when it is restarted.";
     PermissionDenied, Grace, "AWS denies the role an action that is needed.", "Allow the action that the message names to the role.";
     PermissionsMissing, Nobody, "IAM says that the role lacks actions that may be needed.", "Allow the actions that the message names to the role.";
     PermissionsUnknown, Nobody, "IAM does not let us ask what the role may do.", "Allow iam:SimulatePrincipalPolicy to the role, if the check is wanted.";
@@ -194,6 +234,64 @@ impl Reason {
             Self::PermissionDenied | Self::PermissionsMissing | Self::PermissionsUnknown | Self::FactUnreadable => {
                 &["kubectl get awsaccount ACCOUNT -o jsonpath='{.status.conditions}'", "ssm-ready iam-policy --help"]
             }
+            Self::Foreign | Self::SettingDrifted | Self::SettingChanged | Self::SettingNotOffered => &[
+                "kubectl get regionposture NAME -o jsonpath='{.status.settings}'",
+                "aws ssm get-service-setting --setting-id SETTING --region REGION",
+            ],
+            Self::DeclarativePolicy | Self::MetadataDisabled => {
+                &["aws ec2 get-instance-metadata-defaults --region REGION"]
+            }
+            Self::PreferencesDrifted | Self::PreferencesPending => {
+                &["aws ssm describe-document --name SSM-SessionManagerRunShell --region REGION"]
+            }
+            Self::SessionTargetNotFound
+            | Self::SessionTargetElsewhere
+            | Self::SessionTargetNotEncrypted
+            | Self::SessionTargetDenied
+            | Self::SessionKeyUnusable => &[
+                "kubectl get regionposture NAME -o jsonpath='{.status.sessionPreferences.targets}'",
+                "aws s3api get-bucket-encryption --bucket BUCKET",
+                "aws logs describe-log-groups --log-group-name-prefix GROUP --region REGION",
+                "aws kms describe-key --key-id KEY --region REGION",
+            ],
+            Self::AuditDrifted | Self::AuditPending | Self::UnexpectedTargets => &[
+                "kubectl get regionposture NAME -o jsonpath='{.status.sessionAudit}'",
+                "aws events describe-rule --name ssm-ready-session-audit --region REGION",
+                "aws events list-targets-by-rule --rule ssm-ready-session-audit --region REGION",
+            ],
+            Self::TopicNotFound | Self::TopicRefuses | Self::TopicUnverified => {
+                &["aws sns get-topic-attributes --topic-arn TOPIC --region REGION"]
+            }
+            Self::TrailMissing => &[
+                "aws cloudtrail describe-trails --region REGION",
+                "aws cloudtrail get-trail-status --name TRAIL --region REGION",
+                "aws cloudtrail get-event-selectors --trail-name TRAIL --region REGION",
+            ],
+            Self::GuardrailViolated => &["kubectl get awsaccount ACCOUNT -o jsonpath='{.spec.guardrails}'"],
+            Self::RoleMissing
+            | Self::RolePending
+            | Self::RoleDrifted
+            | Self::RoleNotFound
+            | Self::RoleTrustWrong
+            | Self::RoleInUse
+            | Self::RolePathDiffers => &["aws iam get-role --role-name ROLE"],
+            Self::RolePolicyMissing | Self::UnexpectedPolicies => {
+                &["aws iam list-attached-role-policies --role-name ROLE", "aws iam list-role-policies --role-name ROLE"]
+            }
+            Self::BucketsUnknown | Self::PolicyTooLong => {
+                &["kubectl get accountposture NAME -o jsonpath='{.spec.instanceRoles}'"]
+            }
+            Self::ProfileMissing | Self::ProfileDrifted | Self::ProfileConflict => {
+                &["aws iam get-instance-profile --instance-profile-name PROFILE"]
+            }
+            Self::ProfileInsufficient
+            | Self::ProfileBlocksHostManagement
+            | Self::InstancesWithoutCredentials
+            | Self::ProfilesAttaching
+            | Self::ProfileAttached => &[
+                "kubectl get vpcposture NAME -o jsonpath='{.status.profiles}'",
+                "aws ec2 describe-iam-instance-profile-associations --region REGION",
+            ],
             Self::Throttled | Self::RateLimited | Self::WriteBrake | Self::AwsError | Self::RequestInvalid => {
                 &["kubectl logs -n ssm-ready deployment/ssm-ready --all-pods"]
             }

@@ -91,6 +91,8 @@ pub struct Report {
     pub watch: BTreeSet<FactKey>,
     /// Managed fields that were changed behind our back, as far as this pass can tell.
     pub differences: Vec<(Facet, Difference)>,
+    /// Whether something that holds nothing up failed, and may succeed at a next try.
+    pub again: bool,
 }
 
 /// The reason and message of a failed call.
@@ -102,6 +104,10 @@ pub fn explain(fault: &Fault, principal: Option<&str>) -> (Reason, String) {
         FaultKind::Denied if fault.operation == Operation::GetCallerIdentity => Reason::NoCredentials,
         FaultKind::Denied if fault.operation == Operation::ModifyVpcAttribute => Reason::DnsAttributesDenied,
         FaultKind::Denied => Reason::PermissionDenied,
+        // Somebody was faster, the instance is still starting, or EC2 does not know the profile yet.
+        FaultKind::Conflict | FaultKind::Invalid if fault.operation == Operation::AssociateIamInstanceProfile => {
+            Reason::ProfilesAttaching
+        }
         FaultKind::Throttled if fault.code == HELD_BACK => Reason::RateLimited,
         FaultKind::Throttled => Reason::Throttled,
         FaultKind::RegionDisabled => Reason::RegionDisabled,
@@ -189,6 +195,13 @@ fn is_work(reason: Reason) -> bool {
             | Reason::PrivateDnsOff
             | Reason::RoutesMissing
             | Reason::PolicyRestricted
+            | Reason::SettingDrifted
+            | Reason::PreferencesDrifted
+            | Reason::AuditDrifted
+            | Reason::RoleMissing
+            | Reason::RoleDrifted
+            | Reason::ProfileMissing
+            | Reason::ProfileDrifted
     )
 }
 
@@ -211,22 +224,29 @@ struct Part {
     waits: Vec<Waits>,
     holds: bool,
     unknown: bool,
+    /// Whether it holds nothing up.
+    advisory: bool,
 }
 
 /// Says what a pass found and did.
 #[must_use]
-pub fn report(verdict: &Verdict, applied: &[Applied], circumstances: Circumstances<'_>) -> Report {
+pub fn report<S>(verdict: &Verdict<S>, applied: &[Applied], circumstances: Circumstances<'_>) -> Report {
     let mut parts: Vec<Part> = Vec::new();
     for facet in Facet::ALL {
         let checks: Vec<&Check> = verdict.checks.iter().filter(|c| c.facet == facet).collect();
         if !checks.is_empty() {
-            let tried: Vec<&Applied> = applied.iter().filter(|a| a.action.facet == facet).collect();
+            let mut tried: Vec<&Applied> = applied.iter().filter(|a| a.action.facet == facet).collect();
+            // What waits for its turn is no news where something else was refused: only how much of it waits changes.
+            if tried.iter().any(|a| is_refused(&a.tried)) {
+                tried.retain(|a| !is_held_back(&a.tried));
+            }
             let proposed = verdict.actions.iter().any(|a| a.facet == facet);
             parts.push(part(facet, &checks, &tried, proposed, circumstances));
         }
     }
-    let mut conditions = summary(&parts, circumstances);
-    let waits = overall(&parts, circumstances);
+    let gates: Vec<&Part> = parts.iter().filter(|p| !p.advisory).collect();
+    let mut conditions = summary(&gates, circumstances);
+    let waits = overall(&gates, circumstances);
     let ready = conditions[0].clone();
     match (ready.status, waits) {
         (Status::True, _) => {}
@@ -240,6 +260,7 @@ pub fn report(verdict: &Verdict, applied: &[Applied], circumstances: Circumstanc
             message: ready.message.clone(),
         }),
     }
+    let refused = applied.iter().any(|a| is_refused(&a.tried));
     let settled = ready.status == Status::True
         || waits == Waits::Person
         || (ready.status == Status::False && waits != Waits::Progress);
@@ -250,6 +271,7 @@ pub fn report(verdict: &Verdict, applied: &[Applied], circumstances: Circumstanc
         waits: if ready.status == Status::True { Waits::Nobody } else { waits },
         retry_after: applied
             .iter()
+            .filter(|a| !(refused && is_held_back(&a.tried)))
             .filter_map(|a| match &a.tried {
                 Tried::Failed(fault) => fault.retry_after,
                 Tried::Braked(wait) => Some(*wait),
@@ -257,12 +279,34 @@ pub fn report(verdict: &Verdict, applied: &[Applied], circumstances: Circumstanc
             })
             .min(),
         watch: watch(verdict),
+        again: applied.iter().any(|a| a.action.facet.is_advisory() && may_succeed(&a.tried, circumstances)),
         differences: verdict.checks.iter().filter_map(|c| Some((c.facet, c.difference.clone()?))).collect(),
     }
 }
 
-fn watch(verdict: &Verdict) -> BTreeSet<FactKey> {
-    let mut keys = BTreeSet::new();
+/// Whether a call waits for its turn under AWS's rate limit.
+#[must_use]
+pub fn is_held_back(tried: &Tried) -> bool {
+    matches!(tried, Tried::Failed(fault) if fault.code == HELD_BACK)
+}
+
+/// Whether AWS refused a call, and did not say when to come back.
+#[must_use]
+pub fn is_refused(tried: &Tried) -> bool {
+    matches!(tried, Tried::Failed(fault) if fault.code != HELD_BACK && fault.retry_after.is_none())
+}
+
+/// Whether what failed may succeed at a next try, without anybody's help.
+fn may_succeed(tried: &Tried, circumstances: Circumstances<'_>) -> bool {
+    match tried {
+        Tried::Failed(fault) => grace(explain(fault, None).0.waits(), circumstances) < Waits::Person,
+        Tried::Braked(_) => true,
+        Tried::Done(_) | Tried::NotTried => false,
+    }
+}
+
+fn watch<S>(verdict: &Verdict<S>) -> BTreeSet<FactKey> {
+    let mut keys = verdict.watch.clone();
     for check in verdict.checks.iter().filter(|c| c.outcome == Outcome::Fail) {
         match check.reason {
             Reason::EndpointPending | Reason::EndpointDeleting | Reason::EndpointDegraded => {
@@ -296,7 +340,9 @@ fn part(facet: Facet, checks: &[&Check], tried: &[&Applied], proposed: bool, cir
         }
     }
     let done = tried.iter().any(|a| matches!(&a.tried, Tried::Done(w) if !matches!(w, Written::NotDeleted(_))));
-    let fails = checks.iter().filter(|c| c.outcome == Outcome::Fail && c.gate);
+    // What only advises has a condition of its own all the same.
+    let counts = |c: &&&Check| c.gate || facet.is_advisory();
+    let fails = checks.iter().filter(counts).filter(|c| c.outcome == Outcome::Fail);
     // Work that was proposed is under way if some of it was done, and otherwise waits for what stopped it: another
     // action's failure, or a try that is still to come. It waits for no person.
     let mut waits: Vec<Waits> = said.iter().map(|(r, _)| grace(r.waits(), circumstances)).collect();
@@ -312,7 +358,7 @@ fn part(facet: Facet, checks: &[&Check], tried: &[&Applied], proposed: bool, cir
     said.dedup();
     let mut failed: Vec<(Reason, String)> = fails.map(|c| (c.reason, c.message.clone())).collect();
     failed.sort_by_key(|(reason, _)| std::cmp::Reverse(reason.waits()));
-    let unknown: Vec<&&Check> = checks.iter().filter(|c| c.outcome == Outcome::Unknown && c.gate).collect();
+    let unknown: Vec<&&Check> = checks.iter().filter(counts).filter(|c| c.outcome == Outcome::Unknown).collect();
     let (status, said): (Status, Vec<(Reason, String)>) = if !failed.is_empty() {
         (Status::False, said.into_iter().chain(failed).collect())
     } else if !unknown.is_empty() {
@@ -339,6 +385,7 @@ fn part(facet: Facet, checks: &[&Check], tried: &[&Applied], proposed: bool, cir
         waits,
         holds: status == Status::True,
         unknown: status == Status::Unknown,
+        advisory: facet.is_advisory(),
     }
 }
 
@@ -351,16 +398,16 @@ fn grace(waits: Waits, circumstances: Circumstances<'_>) -> Waits {
 }
 
 /// Work under way first, then tries that may help; a person is asked for only when nothing else will happen.
-fn overall(parts: &[Part], circumstances: Circumstances<'_>) -> Waits {
+fn overall(parts: &[&Part], circumstances: Circumstances<'_>) -> Waits {
     // What only observes waits for nothing but its target.
-    let counts = |p: &&Part| circumstances.mode == Mode::Enforce || p.condition.kind == Facet::Account.condition();
+    let counts = |p: &&&Part| circumstances.mode == Mode::Enforce || p.condition.kind == Facet::Account.condition();
     let open = parts.iter().filter(counts).filter(|p| !p.holds);
     let all: BTreeSet<Waits> = open.flat_map(|p| p.waits.iter().copied()).collect();
     [Waits::Progress, Waits::Retry, Waits::Person].into_iter().find(|w| all.contains(w)).unwrap_or(Waits::Retry)
 }
 
 /// `Ready` and `Compliant`.
-fn summary(parts: &[Part], circumstances: Circumstances<'_>) -> Vec<Condition> {
+fn summary(parts: &[&Part], circumstances: Circumstances<'_>) -> Vec<Condition> {
     let failing = parts.iter().filter(|p| p.condition.status == Status::False);
     let worst = failing.max_by_key(|p| (severity(p.condition.reason), std::cmp::Reverse(p.condition.kind)));
     let unknown = parts.iter().find(|p| p.unknown);
@@ -429,6 +476,7 @@ pub fn refused(reason: Reason, message: &str, denied_for: Duration) -> Report {
         retry_after: None,
         watch: BTreeSet::new(),
         differences: Vec::new(),
+        again: false,
     }
 }
 
@@ -538,7 +586,10 @@ mod tests {
             assert!(!condition.message.contains("Encoded authorization"), "{}", condition.message);
         }
         let gate = |outcome: Outcome, facet: Option<Facet>| {
-            verdict.checks.iter().any(|c| c.gate && c.outcome == outcome && facet.is_none_or(|f| f == c.facet))
+            verdict.checks.iter().any(|c| {
+                let counts = c.gate || facet.is_some_and(Facet::is_advisory);
+                counts && c.outcome == outcome && facet.is_none_or(|f| f == c.facet)
+            })
         };
         let of = |facet: Option<Facet>| match (gate(Outcome::Fail, facet), gate(Outcome::Unknown, facet)) {
             (true, _) => Status::False,
@@ -665,6 +716,21 @@ mod tests {
         assert!(waits.message.contains("waits for its turn under AWS's rate limit"), "{}", waits.message);
         // What this generation comes to is known once it failed, or holds; not while it is under way.
         assert!(!report.settled);
+        let first = std::cell::Cell::new(true);
+        let report = check(
+            "what waits for its turn beside what was refused",
+            &World::with_group(),
+            |w| {
+                let refused = || Fault::from_answer(w.operation(), "VpcEndpointLimitExceeded", 400, "AWS says so.");
+                let waits = || Fault::held_back(w.operation(), Duration::from_secs(7));
+                Tried::Failed(if first.replace(false) { refused() } else { waits() })
+            },
+            NEW,
+            // S3 waits for its turn too, and says so.
+            &["Ready=Unknown Progressing", "Compliant=False QuotaReached", "Reconciling=True Progressing"],
+        );
+        assert_eq!(report.retry_after, None);
+        assert!(!condition(&report, "EndpointsReady").unwrap().message.contains("waits for its turn"));
         let failed = check(
             "throttled, and it was ready",
             &World::empty(),
@@ -953,7 +1019,7 @@ mod tests {
         (facet, prop::bool::weighted(0.9), outcome, reason, 0_usize..2000).prop_map(
             |(facet, gate, outcome, reason, length)| Check {
                 facet,
-                gate: gate && outcome != Outcome::Warn,
+                gate: gate && outcome != Outcome::Warn && !facet.is_advisory(),
                 outcome,
                 reason,
                 message: "é".repeat(length),
@@ -1055,6 +1121,25 @@ mod tests {
         assert_eq!(ready(&World::converged()), "AWS is as declared");
         let open = ready(&World::with_group());
         assert!(open.starts_with("evaluated, nothing written: there is no"), "{open}");
+    }
+
+    #[test]
+    fn what_only_a_person_can_mend_is_not_under_way_because_something_else_was_done() {
+        let mut verdict = Verdict::<()>::default();
+        verdict.pass(Facet::Account, "");
+        verdict.fail(Facet::SecurityGroup, Reason::SecurityGroupNotFound, "sg-9 does not exist");
+        // A group of ours that nothing uses any more.
+        verdict.propose(Facet::SecurityGroup, Write::DeleteSecurityGroup { group: "sg-1".into() });
+        let applied = Applied { action: verdict.actions[0].clone(), tried: Tried::Done(Written::Done) };
+        let report = report(&verdict, &[applied], ENFORCE);
+        assert_eq!(
+            said(&report, &SUMMARY),
+            [
+                "Ready=False SecurityGroupNotFound",
+                "Compliant=False SecurityGroupNotFound",
+                "Stalled=True SecurityGroupNotFound"
+            ]
+        );
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub(crate) fn posture() -> VpcPosture {
         deletion_policy: DeletionPolicy::DeleteWhenUnused,
         unused_for: Duration::from_secs(24 * 3600),
         dns: DnsWish::Enforce,
+        instances: None,
     }
 }
 
@@ -296,7 +297,16 @@ impl World {
 
     /// An instance in a subnet; and, where it says so, a node with an agent.
     pub(crate) fn instance(&mut self, id: &str, subnet: &str, state: InstanceState, node: Option<(bool, &str)>) {
-        let instance = Instance { id: id.into(), vpc: "vpc-1".into(), subnet: subnet.into(), state };
+        let instance = Instance {
+            id: id.into(),
+            vpc: "vpc-1".into(),
+            subnet: subnet.into(),
+            state,
+            profile: None,
+            imds_v1: None,
+            imds: None,
+            tags: Default::default(),
+        };
         self.instances(|all| all.push(instance));
         if let Some((online, agent)) = node {
             self.nodes(|all| all.push(ManagedNode { id: id.into(), online, agent_version: Some(agent.into()) }));
@@ -324,6 +334,7 @@ impl World {
             FactKey::Interfaces(group) => {
                 self.facts.interfaces.remove(group);
             }
+            other => panic!("no VPC is judged by {other:?}"),
         }
         self.fail_read(key);
     }

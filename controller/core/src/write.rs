@@ -1,12 +1,20 @@
 //! The writes that we can make to AWS, and what each of them was answered.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use crate::{
     calls::Operation,
-    facts::{EndpointType, IngressRule, IpAddressType, Tags, VpcAttribute},
+    facts::{
+        EndpointType, IngressRule, IpAddressType, Tags, VpcAttribute,
+        audit::AUDIT_RULE,
+        iam::INLINE_POLICY,
+        settings::{MetadataField, SESSION_DOCUMENT, Setting},
+    },
     fault::Fault,
-    ids::{EndpointId, RouteTableId, SecurityGroupId, SubnetId, VpcId},
+    ids::{EndpointId, InstanceId, PolicyArn, ProfileName, RoleName, RouteTableId, SecurityGroupId, SubnetId, VpcId},
 };
 
 /// The policy that lets everything through, as AWS sets it by default.
@@ -70,6 +78,122 @@ impl EndpointChange {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// A role to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRole {
+    /// Its path: begins and ends with a slash.
+    pub path: String,
+    /// Its trust policy, as JSON.
+    pub trust: String,
+    /// What it is for.
+    pub description: String,
+    /// The policy that bounds it.
+    pub boundary: Option<PolicyArn>,
+    /// All its tags, ownership included.
+    pub tags: Tags,
+}
+
+/// A change of a role: one call each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoleChange {
+    /// CreateRole, tagged and bounded in the same call.
+    Create(Box<NewRole>),
+    /// UpdateAssumeRolePolicy: the whole trust policy, as JSON.
+    Trust(String),
+    /// AttachRolePolicy.
+    Attach(PolicyArn),
+    /// DetachRolePolicy.
+    Detach(PolicyArn),
+    /// PutRolePolicy: the whole of [`INLINE_POLICY`], as JSON.
+    PutInline(String),
+    /// DeleteRolePolicy: an inline policy by its name.
+    DeleteInline(String),
+    /// PutRolePermissionsBoundary.
+    Boundary(PolicyArn),
+    /// TagRole.
+    Tag(Tags),
+    /// UntagRole: keys.
+    Untag(BTreeSet<String>),
+    /// DeleteRole.
+    Delete,
+}
+
+/// A change of an instance profile: one call each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProfileChange {
+    /// CreateInstanceProfile, tagged in the same call.
+    Create {
+        /// Its path: begins and ends with a slash.
+        path: String,
+        /// All its tags, ownership included.
+        tags: Tags,
+    },
+    /// AddRoleToInstanceProfile.
+    AddRole(RoleName),
+    /// RemoveRoleFromInstanceProfile.
+    RemoveRole(RoleName),
+    /// TagInstanceProfile.
+    Tag(Tags),
+    /// UntagInstanceProfile: keys.
+    Untag(BTreeSet<String>),
+    /// DeleteInstanceProfile.
+    Delete,
+}
+
+/// A change of the session document: one call each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DocumentChange {
+    /// CreateDocument (`Session`, JSON), tagged in the same call.
+    Create {
+        /// Its content, as JSON.
+        content: String,
+        /// All its tags, ownership included.
+        tags: Tags,
+    },
+    /// UpdateDocument: a version after the newest, as JSON. One that equals the newest counts as made.
+    Update(String),
+    /// UpdateDocumentDefaultVersion: the number of the version to use.
+    Use(String),
+    /// AddTagsToResource.
+    Tag(Tags),
+    /// RemoveTagsFromResource: keys.
+    Untag(BTreeSet<String>),
+    /// DeleteDocument.
+    Delete,
+}
+
+/// A change of the rule that reports sessions: one call each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RuleChange {
+    /// PutRule: enabled, with the whole of this pattern and no schedule. Tags count only where it makes the rule.
+    Put {
+        /// Its event pattern, as JSON.
+        pattern: String,
+        /// All its tags, ownership included; none where the rule is there.
+        tags: Tags,
+    },
+    /// PutTargets: the target of ours, which sends the events as they are to this ARN.
+    Target(String),
+    /// TagResource.
+    Tag {
+        /// The ARN of the rule.
+        rule: String,
+        /// The tags to set.
+        tags: Tags,
+    },
+    /// UntagResource.
+    Untag {
+        /// The ARN of the rule.
+        rule: String,
+        /// The keys to take away.
+        keys: BTreeSet<String>,
+    },
+    /// RemoveTargets: by their ids.
+    RemoveTargets(BTreeSet<String>),
+    /// DeleteRule: refused while it has targets.
+    Delete,
 }
 
 /// One call that changes AWS.
@@ -140,6 +264,104 @@ pub enum Write {
         /// The attribute.
         attribute: VpcAttribute,
     },
+    /// AssociateIamInstanceProfile: refused where the instance has a profile.
+    AssociateProfile {
+        /// The instance.
+        instance: InstanceId,
+        /// The ARN of the profile.
+        profile: String,
+    },
+    /// UpdateServiceSetting.
+    UpdateSetting {
+        /// The setting.
+        setting: Setting,
+        /// Its new value, as AWS spells it.
+        value: String,
+    },
+    /// ResetServiceSetting.
+    ResetSetting {
+        /// The setting.
+        setting: Setting,
+    },
+    /// ModifyInstanceMetadataDefaults: only the fields that change.
+    ModifyMetadataDefaults {
+        /// The new values; [`MetadataField::no_preference`] takes one away.
+        values: BTreeMap<MetadataField, String>,
+    },
+    /// Changes the session document.
+    Document(DocumentChange),
+    /// Changes the rule that reports sessions.
+    Rule(RuleChange),
+    /// Changes a role.
+    Role {
+        /// The role.
+        role: RoleName,
+        /// What changes.
+        change: RoleChange,
+    },
+    /// Changes an instance profile.
+    Profile {
+        /// The profile.
+        profile: ProfileName,
+        /// What changes.
+        change: ProfileChange,
+    },
+}
+
+impl DocumentChange {
+    fn operation(&self) -> Operation {
+        match self {
+            Self::Create { .. } => Operation::CreateDocument,
+            Self::Update(_) => Operation::UpdateDocument,
+            Self::Use(_) => Operation::UpdateDocumentDefaultVersion,
+            Self::Tag(_) => Operation::AddTagsToResource,
+            Self::Untag(_) => Operation::RemoveTagsFromResource,
+            Self::Delete => Operation::DeleteDocument,
+        }
+    }
+}
+
+impl RuleChange {
+    fn operation(&self) -> Operation {
+        match self {
+            Self::Put { .. } => Operation::PutRule,
+            Self::Target(_) => Operation::PutTargets,
+            Self::Tag { .. } => Operation::TagResource,
+            Self::Untag { .. } => Operation::UntagResource,
+            Self::RemoveTargets(_) => Operation::RemoveTargets,
+            Self::Delete => Operation::DeleteRule,
+        }
+    }
+}
+
+impl RoleChange {
+    fn operation(&self) -> Operation {
+        match self {
+            Self::Create(_) => Operation::CreateRole,
+            Self::Trust(_) => Operation::UpdateAssumeRolePolicy,
+            Self::Attach(_) => Operation::AttachRolePolicy,
+            Self::Detach(_) => Operation::DetachRolePolicy,
+            Self::PutInline(_) => Operation::PutRolePolicy,
+            Self::DeleteInline(_) => Operation::DeleteRolePolicy,
+            Self::Boundary(_) => Operation::PutRolePermissionsBoundary,
+            Self::Tag(_) => Operation::TagRole,
+            Self::Untag(_) => Operation::UntagRole,
+            Self::Delete => Operation::DeleteRole,
+        }
+    }
+}
+
+impl ProfileChange {
+    fn operation(&self) -> Operation {
+        match self {
+            Self::Create { .. } => Operation::CreateInstanceProfile,
+            Self::AddRole(_) => Operation::AddRoleToInstanceProfile,
+            Self::RemoveRole(_) => Operation::RemoveRoleFromInstanceProfile,
+            Self::Tag(_) => Operation::TagInstanceProfile,
+            Self::Untag(_) => Operation::UntagInstanceProfile,
+            Self::Delete => Operation::DeleteInstanceProfile,
+        }
+    }
 }
 
 impl Write {
@@ -157,6 +379,29 @@ impl Write {
             Self::Tag { .. } => Operation::CreateTags,
             Self::Untag { .. } => Operation::DeleteTags,
             Self::EnableVpcAttribute { .. } => Operation::ModifyVpcAttribute,
+            Self::AssociateProfile { .. } => Operation::AssociateIamInstanceProfile,
+            Self::UpdateSetting { .. } => Operation::UpdateServiceSetting,
+            Self::ResetSetting { .. } => Operation::ResetServiceSetting,
+            Self::ModifyMetadataDefaults { .. } => Operation::ModifyInstanceMetadataDefaults,
+            Self::Document(change) => change.operation(),
+            Self::Rule(change) => change.operation(),
+            Self::Role { change, .. } => change.operation(),
+            Self::Profile { change, .. } => change.operation(),
+        }
+    }
+
+    /// Whether it only takes something from IAM: nothing is there afterwards that IAM may not show yet.
+    #[must_use]
+    pub fn takes_away(&self) -> bool {
+        match self {
+            Self::Role { change, .. } => matches!(
+                change,
+                RoleChange::Detach(_) | RoleChange::DeleteInline(_) | RoleChange::Untag(_) | RoleChange::Delete
+            ),
+            Self::Profile { change, .. } => {
+                matches!(change, ProfileChange::RemoveRole(_) | ProfileChange::Untag(_) | ProfileChange::Delete)
+            }
+            _ => false,
         }
     }
 
@@ -174,6 +419,13 @@ impl Write {
             Self::DeleteEndpoints { endpoints } => list(&endpoints.iter().map(ToString::to_string).collect()),
             Self::Tag { resources, .. } | Self::Untag { resources, .. } => list(resources),
             Self::EnableVpcAttribute { vpc, .. } => vpc.to_string(),
+            Self::AssociateProfile { instance, .. } => instance.to_string(),
+            Self::UpdateSetting { setting, .. } | Self::ResetSetting { setting } => setting.to_string(),
+            Self::ModifyMetadataDefaults { .. } => "instance metadata defaults".to_owned(),
+            Self::Document(_) => SESSION_DOCUMENT.to_owned(),
+            Self::Rule(_) => AUDIT_RULE.to_owned(),
+            Self::Role { role, .. } => role.to_string(),
+            Self::Profile { profile, .. } => profile.to_string(),
         }
     }
 }
@@ -225,6 +477,54 @@ impl fmt::Display for Write {
             Self::Tag { resources, tags } => write!(f, "tag {} with {}", join(resources), join(tags.keys())),
             Self::Untag { resources, keys } => write!(f, "untag {}: {}", join(resources), join(keys)),
             Self::EnableVpcAttribute { vpc, attribute } => write!(f, "switch on {} of {vpc}", attribute.name()),
+            Self::AssociateProfile { instance, profile } => {
+                write!(f, "give {instance} the instance profile {}", profile.rsplit('/').next().unwrap_or(profile))
+            }
+            Self::UpdateSetting { setting, value } => write!(f, "set {setting} to {value}"),
+            Self::ResetSetting { setting } => write!(f, "reset {setting}"),
+            Self::ModifyMetadataDefaults { values } => {
+                let values = values.iter().map(|(field, value)| format!("{}={value}", field.name()));
+                write!(f, "set the metadata defaults {}", join(values))
+            }
+            Self::Document(change) => match change {
+                DocumentChange::Create { .. } => write!(f, "create document {SESSION_DOCUMENT}"),
+                DocumentChange::Update(_) => write!(f, "make a new version of document {SESSION_DOCUMENT}"),
+                DocumentChange::Use(version) => write!(f, "use version {version} of document {SESSION_DOCUMENT}"),
+                DocumentChange::Tag(tags) => write!(f, "tag document {SESSION_DOCUMENT} with {}", join(tags.keys())),
+                DocumentChange::Untag(keys) => write!(f, "untag document {SESSION_DOCUMENT}: {}", join(keys)),
+                DocumentChange::Delete => write!(f, "delete document {SESSION_DOCUMENT}"),
+            },
+            Self::Rule(change) => match change {
+                RuleChange::Put { tags, .. } if tags.is_empty() => {
+                    write!(f, "put right the pattern and state of rule {AUDIT_RULE}")
+                }
+                RuleChange::Put { .. } => write!(f, "create rule {AUDIT_RULE}"),
+                RuleChange::Target(topic) => write!(f, "have rule {AUDIT_RULE} send to {topic}"),
+                RuleChange::Tag { tags, .. } => write!(f, "tag rule {AUDIT_RULE} with {}", join(tags.keys())),
+                RuleChange::Untag { keys, .. } => write!(f, "untag rule {AUDIT_RULE}: {}", join(keys)),
+                RuleChange::RemoveTargets(ids) => write!(f, "take target {} off rule {AUDIT_RULE}", join(ids)),
+                RuleChange::Delete => write!(f, "delete rule {AUDIT_RULE}"),
+            },
+            Self::Role { role, change } => match change {
+                RoleChange::Create(new) => write!(f, "create role {}{role}", new.path),
+                RoleChange::Trust(_) => write!(f, "change the trust policy of role {role}"),
+                RoleChange::Attach(policy) => write!(f, "attach {policy} to role {role}"),
+                RoleChange::Detach(policy) => write!(f, "detach {policy} from role {role}"),
+                RoleChange::PutInline(_) => write!(f, "write inline policy {INLINE_POLICY} of role {role}"),
+                RoleChange::DeleteInline(name) => write!(f, "delete inline policy {name} of role {role}"),
+                RoleChange::Boundary(policy) => write!(f, "bound role {role} by {policy}"),
+                RoleChange::Tag(tags) => write!(f, "tag role {role} with {}", join(tags.keys())),
+                RoleChange::Untag(keys) => write!(f, "untag role {role}: {}", join(keys)),
+                RoleChange::Delete => write!(f, "delete role {role}"),
+            },
+            Self::Profile { profile, change } => match change {
+                ProfileChange::Create { path, .. } => write!(f, "create instance profile {path}{profile}"),
+                ProfileChange::AddRole(role) => write!(f, "put role {role} into instance profile {profile}"),
+                ProfileChange::RemoveRole(role) => write!(f, "take role {role} out of instance profile {profile}"),
+                ProfileChange::Tag(tags) => write!(f, "tag instance profile {profile} with {}", join(tags.keys())),
+                ProfileChange::Untag(keys) => write!(f, "untag instance profile {profile}: {}", join(keys)),
+                ProfileChange::Delete => write!(f, "delete instance profile {profile}"),
+            },
         }
     }
 }
@@ -304,8 +604,119 @@ mod tests {
                 "vpc-1",
                 "switch on enableDnsSupport of vpc-1",
             ),
+            (
+                Write::AssociateProfile {
+                    instance: "i-1".into(),
+                    profile: "arn:aws:iam::111122223333:instance-profile/ssm-ready/web".to_owned(),
+                },
+                "i-1",
+                "give i-1 the instance profile web",
+            ),
+            (
+                Write::UpdateSetting { setting: Setting::ActivationTier, value: "advanced".to_owned() },
+                "/ssm/managed-instance/activation-tier",
+                "set /ssm/managed-instance/activation-tier to advanced",
+            ),
+            (
+                Write::ResetSetting { setting: Setting::OpsCenter },
+                "/ssm/opsinsights/opscenter",
+                "reset /ssm/opsinsights/opscenter",
+            ),
+            (
+                Write::ModifyMetadataDefaults {
+                    values: [
+                        (MetadataField::HttpTokens, "required".to_owned()),
+                        (MetadataField::HopLimit, "2".to_owned()),
+                    ]
+                    .into(),
+                },
+                "instance metadata defaults",
+                "set the metadata defaults HttpTokens=required, HttpPutResponseHopLimit=2",
+            ),
         ] {
             assert_eq!((write.target().as_str(), write.to_string().as_str()), (target, said));
+        }
+    }
+
+    #[test]
+    fn each_change_of_a_document_role_or_profile_is_a_call_of_its_own() {
+        let tags = || Tags::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
+        let keys = || BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+        let text = || "{}".to_owned();
+        let policy = || PolicyArn::from("arn:aws:iam::aws:policy/P");
+        let new = NewRole {
+            path: "/ssm-ready/".to_owned(),
+            trust: text(),
+            description: String::new(),
+            boundary: None,
+            tags: tags(),
+        };
+        let of_document = [
+            (DocumentChange::Create { content: text(), tags: tags() }, "create document DOC", "CreateDocument"),
+            (DocumentChange::Update(text()), "make a new version of document DOC", "UpdateDocument"),
+            (DocumentChange::Use("2".to_owned()), "use version 2 of document DOC", "UpdateDocumentDefaultVersion"),
+            (DocumentChange::Tag(tags()), "tag document DOC with a, b", "AddTagsToResource"),
+            (DocumentChange::Untag(keys()), "untag document DOC: a, b", "RemoveTagsFromResource"),
+            (DocumentChange::Delete, "delete document DOC", "DeleteDocument"),
+        ]
+        .map(|(change, said, call)| (Write::Document(change), SESSION_DOCUMENT, said, call));
+        let of_role = [
+            (RoleChange::Create(Box::new(new)), "create role /ssm-ready/web", "CreateRole"),
+            (RoleChange::Trust(text()), "change the trust policy of role web", "UpdateAssumeRolePolicy"),
+            (RoleChange::Attach(policy()), "attach arn:aws:iam::aws:policy/P to role web", "AttachRolePolicy"),
+            (RoleChange::Detach(policy()), "detach arn:aws:iam::aws:policy/P from role web", "DetachRolePolicy"),
+            (RoleChange::PutInline(text()), "write inline policy ssm-ready of role web", "PutRolePolicy"),
+            (RoleChange::DeleteInline("x".to_owned()), "delete inline policy x of role web", "DeleteRolePolicy"),
+            (
+                RoleChange::Boundary(policy()),
+                "bound role web by arn:aws:iam::aws:policy/P",
+                "PutRolePermissionsBoundary",
+            ),
+            (RoleChange::Tag(tags()), "tag role web with a, b", "TagRole"),
+            (RoleChange::Untag(keys()), "untag role web: a, b", "UntagRole"),
+            (RoleChange::Delete, "delete role web", "DeleteRole"),
+        ]
+        .map(|(change, said, call)| (Write::Role { role: "web".into(), change }, "web", said, call));
+        let of_profile = [
+            (
+                ProfileChange::Create { path: "/p/".to_owned(), tags: tags() },
+                "create instance profile /p/web",
+                "CreateInstanceProfile",
+            ),
+            (ProfileChange::AddRole("r".into()), "put role r into instance profile web", "AddRoleToInstanceProfile"),
+            (
+                ProfileChange::RemoveRole("r".into()),
+                "take role r out of instance profile web",
+                "RemoveRoleFromInstanceProfile",
+            ),
+            (ProfileChange::Tag(tags()), "tag instance profile web with a, b", "TagInstanceProfile"),
+            (ProfileChange::Untag(keys()), "untag instance profile web: a, b", "UntagInstanceProfile"),
+            (ProfileChange::Delete, "delete instance profile web", "DeleteInstanceProfile"),
+        ]
+        .map(|(change, said, call)| (Write::Profile { profile: "web".into(), change }, "web", said, call));
+        let rule = || "arn:aws:events:eu-west-1:111122223333:rule/ssm-ready-session-audit".to_owned();
+        let of_rule = [
+            (RuleChange::Put { pattern: text(), tags: tags() }, "create rule RULE", "PutRule"),
+            (
+                RuleChange::Put { pattern: text(), tags: Tags::new() },
+                "put right the pattern and state of rule RULE",
+                "PutRule",
+            ),
+            (RuleChange::Target("arn:t".to_owned()), "have rule RULE send to arn:t", "PutTargets"),
+            (RuleChange::Tag { rule: rule(), tags: tags() }, "tag rule RULE with a, b", "TagResource"),
+            (RuleChange::Untag { rule: rule(), keys: keys() }, "untag rule RULE: a, b", "UntagResource"),
+            (RuleChange::RemoveTargets(keys()), "take target a, b off rule RULE", "RemoveTargets"),
+            (RuleChange::Delete, "delete rule RULE", "DeleteRule"),
+        ];
+        for (change, said, call) in of_rule {
+            let write = Write::Rule(change);
+            assert_eq!((write.target().as_str(), write.to_string()), (AUDIT_RULE, said.replace("RULE", AUDIT_RULE)));
+            assert_eq!(write.operation().to_string().rsplit(':').next(), Some(call));
+        }
+        for (write, target, said, call) in of_document.into_iter().chain(of_role).chain(of_profile) {
+            let said = said.replace("DOC", SESSION_DOCUMENT);
+            assert_eq!((write.target().as_str(), write.to_string()), (target, said));
+            assert_eq!(write.operation().to_string().rsplit(':').next(), Some(call));
         }
     }
 }

@@ -55,7 +55,7 @@ fn permissions() {
     page.push_str(
         "Every call that the controller makes, and the IAM action that it takes. [IAM](iam.md) says how to allow them: `ssm-ready iam-policy` prints policies of exactly these actions, with the resources and conditions that AWS has for them.\n\n",
     );
-    page.push_str("A role that only looks (`observeRoleArn`, or mode Observe) takes the reads; one that enforces takes the writes too. `sts:AssumeRole` is for the controller's own role, and `sts:GetCallerIdentity` needs no permission.\n\n");
+    page.push_str("A role that only looks (`observeRoleArn`, or mode Observe) takes the reads; one that enforces takes the writes too. `sts:AssumeRole` is for the controller's own role, and `sts:GetCallerIdentity` needs no permission. Setting the role of Default Host Management, putting a role into an instance profile and giving an instance a profile take `iam:PassRole` as well.\n\n");
     for (title, writes) in [("Reads", false), ("Writes", true)] {
         writeln!(
             page,
@@ -79,6 +79,7 @@ fn permissions() {
 fn describe(class: AgeClass) -> &'static str {
     match class {
         AgeClass::Fast => "at the shortest interval of the region's objects",
+        AgeClass::Iam => "every half hour",
         AgeClass::Slow => "hourly",
         AgeClass::Rare => "daily",
         AgeClass::OnDemand => "while an object is deleted",
@@ -104,6 +105,7 @@ fn freshness() {
 fn within(class: AgeClass) -> &'static str {
     match class {
         AgeClass::Fast => "`interval` (10 minutes)",
+        AgeClass::Iam => "half an hour",
         AgeClass::Slow => "an hour",
         AgeClass::Rare => "a day",
         AgeClass::OnDemand => "15 seconds",

@@ -7,17 +7,21 @@ use ssm_ready_core::{
     facts::Permission,
     fault::{Fault, truncate},
     iam,
+    ids::PolicyArn,
     posture::Mode,
     reason::{Reason, Waits},
     report::{Condition, Status, explain},
 };
-use ssm_ready_crds::{AwsAccount, AwsAccountStatus, IN_USE_FINALIZER, REQUESTED_AT, VpcPosture, condition};
+use ssm_ready_crds::{
+    AccountPosture, AwsAccount, AwsAccountStatus, IN_USE_FINALIZER, REQUESTED_AT, RegionPosture, VpcPosture, condition,
+};
 
 use super::{Next, unreadable};
 use crate::{
     admit::older_rival,
     context::{Context, Key},
     kube_io::{event, set_finalizer, write_status},
+    posture::Posture,
     spec::{self, Roles},
     status,
 };
@@ -83,24 +87,32 @@ pub(super) async fn reconcile(ctx: &Context, key: &Key, name: &str) -> kube::Res
     Ok(next)
 }
 
-/// Whoever names the account, as namespace/name. Of those that cannot be read the API server knows whom they name; they
-/// may have made something in the account.
+/// Whoever names the account, as kind and namespace/name.
 async fn users(ctx: &Context, name: &str) -> kube::Result<BTreeSet<String>> {
-    let readable = ctx.stores.vpcs_where(|v| v.spec.target.account_ref.name == name);
-    let mut users: BTreeSet<String> =
-        readable.iter().map(|u| format!("{}/{}", u.namespace().unwrap_or_default(), u.name_any())).collect();
-    let broken = ctx.stores.unreadable_vpcs();
+    let mut users = BTreeSet::new();
+    users_of::<AccountPosture>(ctx, name, &mut users).await?;
+    users_of::<RegionPosture>(ctx, name, &mut users).await?;
+    users_of::<VpcPosture>(ctx, name, &mut users).await?;
+    Ok(users)
+}
+
+/// Of those that cannot be read the API server knows whom they name; they may have made something in the account.
+async fn users_of<P: Posture>(ctx: &Context, name: &str, users: &mut BTreeSet<String>) -> kube::Result<()> {
+    let user = |namespace: &str, object: &str| format!("{} {namespace}/{object}", P::KIND);
+    let readable = ctx.stores.postures_where(|posture: &P| posture.account() == name);
+    users.extend(readable.iter().map(|u| user(&u.namespace().unwrap_or_default(), &u.name_any())));
+    let broken = ctx.stores.unreadable::<P>();
     let namespaces: BTreeSet<&String> = broken.iter().map(|(namespace, _)| namespace).collect();
     let naming = ListParams::default().fields(&format!("spec.target.accountRef.name={name}"));
     for namespace in namespaces {
-        let api: Api<VpcPosture> = Api::namespaced(ctx.client.clone(), namespace);
+        let api: Api<P> = Api::namespaced(ctx.client.clone(), namespace);
         for found in api.list_metadata(&naming).await? {
             if broken.contains(&(namespace.clone(), found.name_any())) {
-                users.insert(format!("{namespace}/{}", found.name_any()));
+                users.insert(user(namespace, &found.name_any()));
             }
         }
     }
-    Ok(users)
+    Ok(())
 }
 
 async fn tell(ctx: &Context, object: &AwsAccount, before: &AwsAccountStatus, after: &AwsAccountStatus) {
@@ -123,7 +135,7 @@ async fn judge(
     if object.metadata.deletion_timestamp.is_some() {
         let sample: Vec<&str> = users.iter().take(SAMPLE).map(String::as_str).collect();
         let more = if users.len() > SAMPLE { ", …" } else { "" };
-        let message = format!("still used by {} objects: VpcPosture {}{more}", users.len(), sample.join(", "));
+        let message = format!("still used by {} objects: {}{more}", users.len(), sample.join(", "));
         return not_ready(Reason::AccountInUse, &message, Duration::ZERO, None);
     }
     if object.spec.suspend {
@@ -169,7 +181,7 @@ async fn judge(
     after.observe_principal_arn = (roles.read != roles.write).then_some(read);
     after.principal_arn = Some(write);
     let ready = Condition { kind: condition::READY, status: Status::True, reason: Reason::Succeeded, message };
-    let permissions = preflight(ctx, key, object, &roles, &region).await;
+    let permissions = preflight(ctx, key, object, &roles, &region, users).await;
     let (permissions, missing) = permissions_condition(permissions);
     after.missing_permissions = missing;
     (vec![ready, permissions], true, Next::After(LOOK_EVERY))
@@ -191,6 +203,18 @@ fn not_ready(
     (conditions, report.settled, next)
 }
 
+/// The kinds of those who use the account; where nobody does yet, the kind that is admitted by default.
+fn kinds(users: &BTreeSet<String>) -> BTreeSet<iam::Kind> {
+    let uses = |kind: &str| users.iter().any(|user| user.split(' ').next() == Some(kind));
+    let all = [
+        (AccountPosture::KIND, iam::Kind::AccountPosture),
+        (RegionPosture::KIND, iam::Kind::RegionPosture),
+        (VpcPosture::KIND, iam::Kind::VpcPosture),
+    ];
+    let kinds: BTreeSet<iam::Kind> = all.into_iter().filter(|(kind, _)| uses(kind)).map(|(_, kind)| kind).collect();
+    if kinds.is_empty() { [iam::Kind::VpcPosture].into() } else { kinds }
+}
+
 /// What IAM says of the actions that we may need: once a day, and after an edit or a request.
 async fn preflight(
     ctx: &Context,
@@ -198,13 +222,16 @@ async fn preflight(
     object: &AwsAccount,
     roles: &Roles,
     region: &ssm_ready_core::ids::Region,
+    users: &BTreeSet<String>,
 ) -> Result<Vec<String>, Fault> {
+    let kinds = kinds(users);
     let generation = object.metadata.generation.unwrap_or_default();
     let requested = object.annotations().get(REQUESTED_AT).cloned();
     let asked = Some((generation, requested));
     let known = ctx.local(key, |local| match &local.permissions {
-        Some((at, outcome))
+        Some((at, of, outcome))
             if local.asked_for == asked
+                && *of == kinds
                 && Duration::try_from(ctx.outside.steady().duration_since(*at)).unwrap_or_default()
                     < PREFLIGHT_EVERY =>
         {
@@ -215,9 +242,9 @@ async fn preflight(
     let outcome = match known {
         Some(outcome) => outcome,
         None => {
-            let outcome = ask(ctx, roles, region).await;
+            let outcome = ask(ctx, object, roles, region, &kinds).await;
             ctx.local(key, |local| {
-                local.permissions = Some((ctx.outside.steady(), outcome.clone()));
+                local.permissions = Some((ctx.outside.steady(), kinds, outcome.clone()));
                 local.asked_for = asked;
             });
             outcome
@@ -227,9 +254,25 @@ async fn preflight(
 }
 
 /// What IAM says to each of the questions.
-async fn ask(ctx: &Context, roles: &Roles, region: &ssm_ready_core::ids::Region) -> Result<Vec<Permission>, Fault> {
+async fn ask(
+    ctx: &Context,
+    object: &AwsAccount,
+    roles: &Roles,
+    region: &ssm_ready_core::ids::Region,
+    kinds: &BTreeSet<iam::Kind>,
+) -> Result<Vec<Permission>, Fault> {
+    let rails = &object.spec.guardrails;
+    let boundary = rails.permissions_boundary.as_ref().map(|arn| PolicyArn::new(arn.clone()));
     let mut permissions = Vec::new();
-    let questions = iam::questions(&roles.write, region, &ctx.settings.cluster, ctx.settings.mode == Mode::Enforce);
+    let questions = iam::questions(&iam::Preflight {
+        principal: &roles.write,
+        region,
+        cluster_id: &ctx.settings.cluster,
+        writes: ctx.settings.mode == Mode::Enforce,
+        kinds,
+        role_path: rails.role_path_prefixes.first().map_or("/", String::as_str),
+        boundary: boundary.as_ref(),
+    });
     for question in &questions {
         permissions.extend(ctx.cloud.permissions(&roles.write, region, question).await?);
     }
@@ -257,6 +300,24 @@ fn permissions_condition(missing: Result<Vec<String>, Fault>) -> (Condition, Vec
         Err(fault) => {
             let message = format!("{fault}. {}", Reason::PermissionsUnknown.fix());
             (Condition { kind, status: Status::Unknown, reason: Reason::PermissionsUnknown, message }, Vec::new())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn iam_is_asked_about_the_kinds_in_use() {
+        let users = |all: &[&str]| all.iter().map(|user| (*user).to_owned()).collect();
+        use iam::Kind as K;
+        for (all, expected) in [
+            (&[][..], vec![K::VpcPosture]),
+            (&["AccountPosture team/a", "RegionPosture team/b"], vec![K::RegionPosture, K::AccountPosture]),
+            (&["VpcPosture team/AccountPosture"], vec![K::VpcPosture]),
+        ] {
+            assert_eq!(kinds(&users(all)), expected.into_iter().collect(), "{all:?}");
         }
     }
 }

@@ -1,6 +1,9 @@
 //! One object, one pass.
 
 mod account;
+mod account_posture;
+mod pass;
+mod region;
 mod unreadable;
 mod vpc;
 
@@ -19,11 +22,16 @@ const PROGRESS: Duration = Duration::from_secs(15);
 /// How soon what waits for a person is looked at again, whatever else happens.
 const PERSON: Duration = Duration::from_secs(3600);
 
+/// How soon what holds nothing up is tried again: EC2 may take a minute to hear of a new instance profile.
+const AGAIN: Duration = Duration::from_secs(60);
+
 /// What follows a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// Nothing until something happens: facts read, an edit.
     Await,
+    /// Nothing until the facts are read that the object waits for: whatever failed before has not succeeded yet.
+    Reading,
     /// Another pass after this time.
     After(Duration),
     /// Another pass after a growing time.
@@ -53,6 +61,8 @@ pub async fn reconcile(ctx: &Context, lease: &Lease<Key>) -> (ReconcileResult, b
     let outcome = match key {
         Key::Account(name) => account::reconcile(ctx, key, name).await,
         Key::Vpc(namespace, name) => vpc::reconcile(ctx, key, namespace, name).await,
+        Key::Region(namespace, name) => region::reconcile(ctx, key, namespace, name).await,
+        Key::AccountPosture(namespace, name) => account_posture::reconcile(ctx, key, namespace, name).await,
     };
     let next = match outcome {
         Ok(next) => next,
@@ -69,7 +79,7 @@ pub async fn reconcile(ctx: &Context, lease: &Lease<Key>) -> (ReconcileResult, b
     };
     requeue(ctx, key, next);
     let result = match next {
-        Next::Await => ReconcileResult::Success,
+        Next::Await | Next::Reading => ReconcileResult::Success,
         Next::After(_) | Next::Stalled => ReconcileResult::RequeueAfter,
         Next::Backoff => ReconcileResult::Requeue,
     };
@@ -79,6 +89,7 @@ pub async fn reconcile(ctx: &Context, lease: &Lease<Key>) -> (ReconcileResult, b
 fn requeue(ctx: &Context, key: &Key, next: Next) {
     match next {
         Next::Stalled => requeue(ctx, key, Next::After(PERSON)),
+        Next::Reading => {}
         Next::Await => ctx.backoff().succeeded(key),
         Next::After(wait) => {
             ctx.backoff().succeeded(key);

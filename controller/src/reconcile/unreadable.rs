@@ -1,7 +1,7 @@
 //! Objects that our types cannot read: stored by another version of the definitions, or by hand. They say so, and all
 //! else stays as it is: what an object made in AWS may still be needed, and its finalizer guards it.
 
-use std::{collections::BTreeSet, fmt::Debug, time::Duration};
+use std::{fmt::Debug, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -17,13 +17,13 @@ use ssm_ready_core::{
     reason::Reason,
     report::{self, refused},
 };
-use ssm_ready_crds::{ABANDON, FINALIZER, VpcPosture, condition};
+use ssm_ready_crds::{ABANDON, FINALIZER, condition};
 
 use super::Next;
 use crate::{
     context::{Context, Key},
     kube_io::{event, set_finalizer, write_raw_status},
-    spec::VPC_POSTURE,
+    posture::Posture,
     status::merge_conditions,
 };
 
@@ -59,7 +59,7 @@ where
 }
 
 /// A posture that cannot be read: when it is being deleted, it goes only on request.
-pub(super) async fn posture(ctx: &Context, key: &Key, object: &DeserializeGuard<VpcPosture>) -> kube::Result<Next> {
+pub(super) async fn posture<P: Posture>(ctx: &Context, key: &Key, object: &DeserializeGuard<P>) -> kube::Result<Next> {
     if object.meta().deletion_timestamp.is_none() {
         return say(ctx, key, object).await;
     }
@@ -70,15 +70,14 @@ pub(super) async fn posture(ctx: &Context, key: &Key, object: &DeserializeGuard<
     if !object.annotations().contains_key(ABANDON) {
         return say(ctx, key, object).await;
     }
-    let stored = dynamic_api::<VpcPosture>(ctx, key).get_opt(key.name()).await?;
-    let left = stored.map(|stored| left_behind(&stored.data["status"])).unwrap_or_default().join(", ");
+    let stored = dynamic_api::<P>(ctx, key).get_opt(key.name()).await?;
+    let left = stored.map(|stored| P::left_behind(&stored.data["status"])).unwrap_or_default().join(", ");
     let note = format!("abandoned on request: {left}");
-    event(ctx, object, VPC_POSTURE, true, Reason::LeftBehind, &note).await;
+    event(ctx, object, P::KIND, true, Reason::LeftBehind, &note).await;
     tracing::warn!(left, "left behind in AWS by an object that cannot be read");
-    let api: Api<PartialObjectMeta<VpcPosture>> =
-        Api::namespaced(ctx.client.clone(), key.namespace().unwrap_or_default());
-    let metadata = object.meta().clone().into_response_partial::<VpcPosture>();
-    set_finalizer(ctx, &api, &metadata, VPC_POSTURE, FINALIZER, false).await?;
+    let api: Api<PartialObjectMeta<P>> = Api::namespaced(ctx.client.clone(), key.namespace().unwrap_or_default());
+    let metadata = object.meta().clone().into_response_partial::<P>();
+    set_finalizer(ctx, &api, &metadata, P::KIND, FINALIZER, false).await?;
     ctx.forget(key);
     Ok(Next::Await)
 }
@@ -142,7 +141,7 @@ fn without_secrets(mut object: Value) -> Value {
 
 /// Those that its kind has: nothing is said of the account of a posture.
 fn conditions(key: &Key, mut all: Vec<report::Condition>) -> Vec<report::Condition> {
-    let posture = matches!(key, Key::Vpc(..));
+    let posture = !matches!(key, Key::Account(_));
     all.retain(|c| match c.kind {
         condition::READY | condition::STALLED => true,
         condition::COMPLIANT => posture,
@@ -174,18 +173,10 @@ fn status(stored: &Value, new: &[report::Condition], generation: i64, now: Times
     Some(status.into())
 }
 
-/// What a posture made, as far as a status that cannot be read tells.
-fn left_behind(status: &Value) -> Vec<String> {
-    let endpoints = status["endpoints"].as_array().into_iter().flatten();
-    let made = endpoints.filter(|e| e["ownership"] != "Existing").map(|e| &e["endpointId"]);
-    let ids: BTreeSet<&str> = made.chain([&status["securityGroup"]["id"]]).filter_map(Value::as_str).collect();
-    ids.into_iter().map(str::to_owned).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use ssm_ready_crds::AwsAccount;
+    use ssm_ready_crds::{AwsAccount, VpcPosture};
 
     use super::*;
     use crate::documents::{account_status, documents, vpc_status};
@@ -300,12 +291,12 @@ mod tests {
 
     #[test]
     fn what_is_left_behind_is_told_from_any_status() {
-        assert_eq!(left_behind(&vpc_status()), ["sg-0a1b2c3d", "vpce-0a1b2c3d4e5f60718"]);
+        assert_eq!(VpcPosture::left_behind(&vpc_status()), ["sg-0a1b2c3d", "vpce-0a1b2c3d4e5f60718"]);
         let mut status = vpc_status();
         status["endpoints"][0]["ownership"] = json!("Shared");
         status["endpoints"][1]["endpointId"] = json!("vpce-of-others");
         status["securityGroup"] = json!(7);
-        assert_eq!(left_behind(&status), ["vpce-0a1b2c3d4e5f60718"]);
-        assert_eq!(left_behind(&json!(null)), [""; 0]);
+        assert_eq!(VpcPosture::left_behind(&status), ["vpce-0a1b2c3d4e5f60718"]);
+        assert_eq!(VpcPosture::left_behind(&json!(null)), [""; 0]);
     }
 }

@@ -7,12 +7,13 @@ import traceback
 
 from moto.core.base_backend import BackendDict, backend_lock
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.s3.models import s3_backends
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from . import call as calls
-from . import control, identity
+from . import control, identity, targets
 from .buckets import Buckets
-from .errors import AwsError, ConnectionLost, denied, render, throttled
+from .errors import AwsError, ConnectionLost, denied, internal_error, render, throttled
 from .faults import Faults
 from .record import Recorder
 from .state import state
@@ -34,17 +35,24 @@ class App:
 
     def _extend_moto(self):
         """moto finds each service's class by its URLs: ours, subclasses of moto's, go there."""
+        import moto.cloudtrail.urls
         import moto.ec2.urls
+        import moto.events.urls
         import moto.iam.urls
+        import moto.sns.urls
         import moto.ssm.urls
         import moto.sts.urls
 
-        from . import ec2, iam, ssm
+        from . import audit, ec2, iam, ssm
 
         ec2.repair_moto()
+        audit.repair_moto()
         moto.ec2.urls.url_paths = {"{0}/": ec2.StandinEc2.dispatch}
         moto.ssm.urls.url_paths = {"{0}/$": ssm.StandinSsm.dispatch}
         moto.iam.urls.url_paths = {"{0}/$": iam.iam_with(self.faults).dispatch}
+        moto.events.urls.url_paths = {"{0}/$": audit.StandinEvents.dispatch}
+        moto.cloudtrail.urls.url_paths = {"{0}/$": audit.StandinCloudTrail.dispatch}
+        moto.sns.urls.url_paths = {"{0}/$": audit.StandinSns.dispatch}
         moto.sts.urls.url_paths = {"{0}/$": identity.StandinSts.dispatch}
 
     def reset(self):
@@ -53,6 +61,8 @@ class App:
             with backend_lock:
                 for backends in BackendDict._instances:
                     backends.clear()
+            # The names of buckets, which moto keeps beside the backends.
+            s3_backends.bucket_accounts.clear()
             state.clear()
             self.faults.clear()
             self.buckets.clear()
@@ -87,12 +97,13 @@ class App:
         lost = False
         for fault in self.faults.strike(call):
             lost |= self._apply(fault, call)
-        if call.tags_too and self.faults.denies("ec2", "CreateTags", call.account, call.role):
-            raise denied(call, permission="ec2:CreateTags")
+        if call.tagging and self.faults.denies(*call.tagging, call.account, call.role):
+            raise denied(call, permission=":".join(call.tagging))
         if call.protocol == "ec2" and call.dry_run:
             raise AwsError(
                 "DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412
             )
+        targets.check(call)
         answer = self._in_moto(call, request)
         if lost:
             raise ConnectionLost
@@ -108,8 +119,7 @@ class App:
             case "denied":
                 raise denied(call)
             case "http500":
-                code = "InternalError" if call.protocol == "ec2" else "InternalFailure"
-                raise AwsError(code, "An internal error has occurred", 500)
+                raise internal_error(call)
             case "lost-before":
                 raise ConnectionLost
             case "delay":

@@ -9,6 +9,13 @@ from urllib.parse import parse_qsl, urlsplit
 CREDENTIAL = re.compile(r"Credential=([^/]+)/[^/]+/([^/]+)/([^/]+)/aws4_request")
 SECRET = re.compile(r"external_?id|secret|password|session_?token|security_?token|webidentitytoken", re.I)
 
+TAGGING = {
+    ("iam", "CreateRole"): ("iam", "TagRole"),
+    ("iam", "CreateInstanceProfile"): ("iam", "TagInstanceProfile"),
+    ("events", "PutRule"): ("events", "TagResource"),
+    ("ssm", "CreateDocument"): ("ssm", "AddTagsToResource"),
+}
+
 current = ContextVar("call")
 """The call being answered, for the parts that run inside moto."""
 
@@ -54,9 +61,13 @@ class Call:
         return self.params.get("DryRun", "").lower() == "true"
 
     @property
-    def tags_too(self):
-        """Whether it makes something with tags: that takes ec2:CreateTags as well (domain 8)."""
-        return self.protocol == "ec2" and any(k.startswith("TagSpecification.") for k in self.params)
+    def tagging(self):
+        """The service and action that tags in a creation take as well, if it has any (domain 8)."""
+        if self.protocol == "ec2":
+            tagged = any(k.startswith("TagSpecification.") for k in self.params)
+            return ("ec2", "CreateTags") if tagged else None
+        tagged = any(k.startswith("Tags.member.") for k in self.params) or self.params.get("Tags", "[]") != "[]"
+        return TAGGING.get((self.service, self.action)) if tagged else None
 
     def masked_params(self):
         """The parameters as recorded: secrets never are."""
@@ -74,6 +85,11 @@ def parse(request):
     if target:
         action, protocol = target.rpartition(".")[2], "json"
         params = _json_params(request.body)
+    elif service == "s3":
+        from .targets import s3_action
+
+        action, bucket = s3_action(request.method, request.path, request.query)
+        protocol, params = "s3", {"Bucket": bucket} if bucket else {}
     else:
         form = request.body.decode("utf-8", "replace") or request.query
         params = dict(parse_qsl(form, keep_blank_values=True))

@@ -3,7 +3,7 @@
 import json
 from urllib.parse import parse_qs
 
-from . import endpoints, identity
+from . import endpoints, identity, metadata, ssm
 from .state import state
 
 
@@ -64,6 +64,12 @@ def _route(app, request):
             return 200, {"expired": identity.expire_sessions(body.get("account"), body.get("role"))}
         case "POST", ["ssm-instances"]:
             state.ssm_instances[body["account"], body["region"]] = body["instances"]
+        case "POST", ["service-settings"]:
+            with state.lock:
+                _force_setting(body)
+        case "POST", ["metadata-defaults"]:
+            with state.lock:
+                _declare_metadata(body)
         case "POST", ["endpoints", endpoint_id]:
             with state.lock:
                 _force_endpoint(endpoint_id, body)
@@ -88,6 +94,37 @@ def _existing(resources, resource_id):
     if resource_id not in resources:
         raise NotHere(resource_id)
     return resources[resource_id]
+
+
+def _force_setting(body):
+    """Sets a service setting as somebody else would; without a value only its status and last modifier are changed."""
+    account, region, setting_id = body["account"], body["region"], body["id"]
+    if setting_id not in ssm.SETTING_DEFAULTS:
+        raise NotHere(setting_id)
+    kept = state.service_settings.get((account, region, setting_id), {})
+    ssm.keep_setting(
+        account,
+        region,
+        setting_id,
+        body.get("value", kept.get("SettingValue", ssm.SETTING_DEFAULTS[setting_id])),
+        body.get("modified_by", kept.get("LastModifiedUser", f"arn:aws:iam::{account}:user/somebody")),
+        body.get("status", kept.get("Status")),
+    )
+
+
+def _declare_metadata(body):
+    """Sets metadata defaults by a declarative policy of the organisation, or takes the policy away."""
+    place = body["account"], body["region"]
+    if not body.get("declared", True):
+        state.metadata_declared.pop(place, None)
+        return
+    unknown = set(body.get("values", {})) - set(metadata.FIELDS)
+    if unknown:
+        raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")
+    state.metadata_declared[place] = {
+        "values": body.get("values", {}),
+        "exception_message": body.get("exception_message"),
+    }
 
 
 def _force_endpoint(endpoint_id, body):

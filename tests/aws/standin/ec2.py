@@ -11,9 +11,12 @@ from moto.ec2.models.subnets import Subnet
 from moto.ec2.models.vpcs import VPC
 from moto.ec2.responses import EC2Response
 from moto.ec2.responses._base_response import EC2BaseResponse
+from moto.iam.models import iam_backends
+from moto.utilities.utils import get_partition
 
 from .endpoints import Endpoints, settle_all
 from .errors import AwsError
+from .metadata import MetadataDefaults
 from .paging import page_of
 from .services import EndpointServices
 from .state import state
@@ -124,7 +127,34 @@ class Groups(EC2BaseResponse):
                     )
 
 
-class StandinEc2(Endpoints, EndpointServices, Groups, EC2Response):
+class Profiles(EC2BaseResponse):
+    """One profile for an instance, whatever gave it to it; and one that EC2 has heard of."""
+
+    def associate_iam_instance_profile(self):
+        instance_id = self._get_param("InstanceId")
+        instance = self.ec2_backend.get_instance(instance_id)
+        arn = self._get_param("IamInstanceProfile.Arn")
+        if profile_of(self.current_account, self.region, arn) is None:
+            raise AwsError(
+                "InvalidParameterValue",
+                f"Value ({arn}) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN",
+            )
+        if instance.iam_instance_profile:
+            raise AwsError("IncorrectState", f"There is an existing association for instance {instance_id}")
+        return super().associate_iam_instance_profile()
+
+
+def profile_of(account, region, arn):
+    """The profile of an ARN, once it can be seen."""
+    profiles = iam_backends[account][get_partition(region)].instance_profiles.values()
+    found = next((profile for profile in profiles if profile.arn == arn), None)
+    if found is None:
+        return None
+    now = state.now(account)
+    return None if now < state.iam_visible_at.get((account, "profile", found.name), now) else found
+
+
+class StandinEc2(Endpoints, EndpointServices, Groups, MetadataDefaults, Profiles, EC2Response):
     """The whole of EC2, over moto's."""
 
     def call_action(self):
@@ -147,6 +177,15 @@ class StandinEc2(Endpoints, EndpointServices, Groups, EC2Response):
                 "InvalidParameterCombination", "Fields for multiple attribute types specified."
             )
         return super().modify_vpc_attribute()
+
+    def describe_regions(self):
+        """moto lists the Regions that are not enabled as well, and those of other partitions."""
+        regions = super().describe_regions().result["Regions"]
+        regions = [r for r in regions if get_partition(r.name) == get_partition(self.region)]
+        if not self._get_bool_param("AllRegions"):
+            disabled = {r for a, r in state.settings.disabled_regions if a == self.ec2_backend.account_id}
+            regions = [r for r in regions if r.name not in disabled and r.opt_in_status != "not-opted-in"]
+        return ActionResult({"Regions": regions})
 
     def describe_instances(self):
         """moto pages reservations, but takes any MaxResults and crashes on an unknown token."""

@@ -1,4 +1,6 @@
-"""What policies allow: IAM's evaluation of one request, and what EC2, SSM, IAM and STS ask it for each call.
+"""What policies allow: IAM's evaluation of one request, and what EC2 and STS ask it for each call.
+
+What the other services ask is in `needs.py`.
 
 From the IAM user guide (policy evaluation logic, condition operators, ARNs with wildcards) and the service
 authorization reference of EC2: its resource types and condition keys by action.
@@ -56,6 +58,7 @@ NAMED = {
     "CreateTags": ("ResourceId",),
     "DeleteTags": ("ResourceId",),
     "ModifyVpcAttribute": ("VpcId",),
+    "AssociateIamInstanceProfile": ("InstanceId",),
     "DescribeVpcAttribute": ("VpcId",),
     "CreateSubnet": ("VpcId",),
     "CreateRouteTable": ("VpcId",),
@@ -300,6 +303,18 @@ def needs(call):
         return [Need(action, arn, {**context, **resource_context(call.account)})]
     if action == "sts:AssumeRole":
         return assume_needs(call)
+    if call.service in ("ssm", "iam"):
+        from .needs import iam_needs, ssm_needs
+
+        return (ssm_needs if call.service == "ssm" else iam_needs)(call, action, context)
+    if call.service in ("s3", "kms"):
+        from .needs import target_needs
+
+        return target_needs(call, action, context)
+    if call.service in ("events", "cloudtrail", "sns"):
+        from .needs import audit_needs
+
+        return audit_needs(call, action, context)
     return [Need(action, "*", context)]
 
 
@@ -330,7 +345,13 @@ def _ec2_needs(call, action, context):
                 own.update(request_tags(tags))
             if call.action == "ModifyVpcAttribute":
                 own["ec2:attribute"] = [a for a in VPC_ATTRIBUTES if any(k.startswith(a) for k in params)]
+            if call.action == "AssociateIamInstanceProfile":
+                own.update(profile_context(call, resource_id))
             found.append(Need(action, arn_of(call, resource_id), own))
+    if call.action == "AssociateIamInstanceProfile":
+        from .needs import pass_roles_of
+
+        found.extend(pass_roles_of(call, params.get("IamInstanceProfile.Arn"), context))
     made = MADE.get(call.action)
     given = tags_in_specifications(params)
     if made and (made != "security-group-rule" or made in given):
@@ -344,6 +365,18 @@ def _ec2_needs(call, action, context):
         own = {**context, **request_tags(kind_tags), "ec2:createaction": [call.action]}
         found.append(Need("ec2:CreateTags", arn_of(call, None, kind), own))
     return found
+
+
+def profile_context(call, instance_id):
+    """The profile that an instance has, if any, and the one that it is to get (service authorization reference)."""
+    from moto.ec2.models import ec2_backends
+
+    instances = ec2_backends[call.account][call.region].all_instances()
+    profile = next((i.iam_instance_profile for i in instances if i.id == instance_id), None)
+    context = {"ec2:newinstanceprofile": [call.params.get("IamInstanceProfile.Arn", "")]}
+    if profile:
+        context["ec2:instanceprofile"] = [profile["Arn"] if isinstance(profile, dict) else str(profile)]
+    return context
 
 
 def values_of(params, name):

@@ -1,12 +1,12 @@
-"""What moto's Systems Manager lacks: managed nodes and service settings."""
+"""What moto's Systems Manager lacks: managed nodes, service settings, and much of documents."""
 
 import re
 from datetime import datetime, timezone
 
 from moto.core.responses import ActionResult
-from moto.ssm.responses import SimpleSystemManagerResponse
 
 from .call import current
+from .documents import Documents
 from .errors import AwsError
 from .paging import page_of
 from .state import state
@@ -25,6 +25,20 @@ SETTING_DEFAULTS = {
     "/ssm/parameter-store/default-parameter-tier": "Standard",
     "/ssm/parameter-store/high-throughput-enabled": "false",
 }
+ROLE_SETTING = "/ssm/managed-instance/default-ec2-instance-management-role"
+# The values that a setting takes, in their only casing (domain 3.1). What AWS answers to others is UNCONFIRMED.
+SETTING_VALUES = {
+    "/ssm/appmanager/appmanager-enabled": r"True|False",
+    "/ssm/automation/customer-script-log-destination": r"CloudWatch",
+    "/ssm/automation/customer-script-log-group-name": r"[.\-_/#A-Za-z0-9]{1,512}",
+    "/ssm/automation/enable-adaptive-concurrency": r"True|False",
+    "/ssm/documents/console/public-sharing-permission": r"Enable|Disable",
+    "/ssm/managed-instance/activation-tier": r"standard|advanced",
+    ROLE_SETTING: r"([\w+=,.@-]+/)*[\w+=,.@-]{1,64}",
+    "/ssm/opsinsights/opscenter": r"Enabled|Disabled",
+    "/ssm/parameter-store/default-parameter-tier": r"Standard|Advanced|Intelligent-Tiering",
+    "/ssm/parameter-store/high-throughput-enabled": r"true|false",
+}
 SETTING_ARN = re.compile(r"arn:[\w-]+:ssm:[\w-]+:\d{12}:servicesetting(/.+)")
 NODE_FILTERS = {
     "InstanceIds": "InstanceId",
@@ -37,7 +51,23 @@ NODE_FILTERS = {
 }
 
 
-class StandinSsm(SimpleSystemManagerResponse):
+def setting_id_in(given):
+    """A setting's id, which may be given as an ARN."""
+    by_arn = SETTING_ARN.fullmatch(given)
+    return by_arn.group(1) if by_arn else given
+
+
+def keep_setting(account, region, setting_id, value, modified_by, status=None):
+    """Sets a setting as somebody's call does. AWS's own examples disagree about the status (domain 3)."""
+    state.service_settings[account, region, setting_id] = {
+        "SettingValue": value,
+        "LastModifiedDate": datetime.now(timezone.utc),
+        "LastModifiedUser": modified_by,
+        "Status": status or state.settings_of(account).customized_status,
+    }
+
+
+class StandinSsm(Documents):
     def describe_instance_information(self):
         """Stopped and terminated nodes are not listed (domain 0); pages hold 10, at most 50."""
         size = self._get_int_param("MaxResults", 10)
@@ -75,13 +105,10 @@ class StandinSsm(SimpleSystemManagerResponse):
         return ActionResult({"ServiceSetting": self._setting(self._setting_id())})
 
     def update_service_setting(self):
-        setting_id = self._setting_id()
-        state.service_settings[self.current_account, self.region, setting_id] = {
-            "SettingValue": self._get_param("SettingValue"),
-            "LastModifiedDate": datetime.now(timezone.utc),
-            "LastModifiedUser": current.get().caller_arn,
-            "Status": "Customized",
-        }
+        setting_id, value = self._setting_id(), self._get_param("SettingValue") or ""
+        if not re.fullmatch(SETTING_VALUES[setting_id], value, re.ASCII):
+            raise AwsError("ValidationException", f"{value} is no value of the setting {setting_id}.")
+        keep_setting(self.current_account, self.region, setting_id, value, current.get().caller_arn)
         return ActionResult({})
 
     def reset_service_setting(self):
@@ -91,9 +118,9 @@ class StandinSsm(SimpleSystemManagerResponse):
 
     def _setting_id(self):
         given = self._get_param("SettingId")
-        by_arn = SETTING_ARN.fullmatch(given)
-        setting_id = by_arn.group(1) if by_arn else given
-        if setting_id not in SETTING_DEFAULTS:
+        setting_id = setting_id_in(given)
+        missing = state.settings.service_settings_missing.get(self.region, [])
+        if setting_id not in SETTING_DEFAULTS or setting_id in missing:
             raise AwsError("ServiceSettingNotFound", f"Setting {given} is not found.")
         return setting_id
 

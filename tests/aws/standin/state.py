@@ -26,6 +26,12 @@ class Settings:
     endpoint_deleted_seconds: float = 0.5
     endpoint_quota: dict = field(default_factory=lambda: {"interface": 50, "gateway": 20})
     group_visibility_delay_seconds: float = 0.0
+    iam_visibility_delay_seconds: float = 0.0
+    role_policy_quota: int = 20
+    document_pending_seconds: float = 0.0
+    document_version_quota: int = 1000
+    customized_status: str = "Customized"
+    service_settings_missing: dict = field(default_factory=dict)
     state_casing: str = "lower"
     page_cap: int | None = None
     buckets: bool = False
@@ -72,6 +78,9 @@ class State:
         self.group_visible_at = {}
         self.ssm_instances = {}
         self.service_settings = {}
+        self.metadata_defaults = {}
+        self.metadata_declared = {}
+        self.iam_visible_at = {}
 
     @property
     def settings(self):

@@ -72,7 +72,7 @@ def test_a_fault_matches_what_it_says(standin):
     block = {"CidrBlock": "10.0.0.0/16"}
     standin.client("ec2", account=OTHER).create_vpc(**block)
     standin.client("ec2", region="us-east-1").create_vpc(**block)
-    standin.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")
+    standin.client("iam").create_instance_profile(InstanceProfileName="p")
     ec2 = standin.client("ec2")
     ec2.describe_vpcs()
     with refused("Custom", 409) as answer:

@@ -1,5 +1,6 @@
 """Managed nodes and service settings."""
 
+import pytest
 from conftest import ACCOUNT, OTHER, REGION, refused
 
 ROLE_SETTING = "/ssm/managed-instance/default-ec2-instance-management-role"
@@ -79,3 +80,61 @@ def test_service_settings(standin):
     assert reset["SettingValue"] == "$None"
     with refused("ServiceSettingNotFound"):
         ssm.get_service_setting(SettingId="/ssm/nosuch")
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("/ssm/appmanager/appmanager-enabled", "True", "true"),
+        ("/ssm/automation/customer-script-log-destination", "CloudWatch", "S3"),
+        ("/ssm/automation/customer-script-log-group-name", "/aws/ssm/scripts", "a group"),
+        ("/ssm/automation/enable-adaptive-concurrency", "True", "yes"),
+        ("/ssm/documents/console/public-sharing-permission", "Disable", "Disabled"),
+        ("/ssm/managed-instance/activation-tier", "advanced", "Advanced"),
+        (ROLE_SETTING, "service-role/r", "/service-role/r"),
+        ("/ssm/opsinsights/opscenter", "Enabled", "Enable"),
+        ("/ssm/parameter-store/default-parameter-tier", "Intelligent-Tiering", "intelligent-tiering"),
+        ("/ssm/parameter-store/high-throughput-enabled", "true", "True"),
+    ],
+)
+def test_each_setting_takes_its_own_values(standin, name, good, bad):
+    ssm = standin.client("ssm")
+    before = ssm.get_service_setting(SettingId=name)["ServiceSetting"]["SettingValue"]
+    for value in (bad, ""):
+        with refused("ValidationException"):
+            ssm.update_service_setting(SettingId=name, SettingValue=value)
+    assert ssm.get_service_setting(SettingId=name)["ServiceSetting"]["SettingValue"] == before
+    ssm.update_service_setting(SettingId=name, SettingValue=good)
+    assert ssm.get_service_setting(SettingId=name)["ServiceSetting"]["SettingValue"] == good
+
+
+def test_a_region_without_a_setting(standin):
+    standin.settings(service_settings_missing={REGION: [ROLE_SETTING]})
+    ssm = standin.client("ssm")
+    for call in (ssm.get_service_setting, ssm.reset_service_setting):
+        with refused("ServiceSettingNotFound"):
+            call(SettingId=ROLE_SETTING)
+    with refused("ServiceSettingNotFound"):
+        ssm.update_service_setting(SettingId=ROLE_SETTING, SettingValue="r")
+    assert standin.client("ssm", region="us-east-1").get_service_setting(SettingId=ROLE_SETTING)
+
+
+def test_settings_that_somebody_else_changed(standin):
+    ssm, place = standin.client("ssm"), {"account": ACCOUNT, "region": REGION, "id": ROLE_SETTING}
+    other = f"arn:aws:sts::{ACCOUNT}:assumed-role/QuickSetup/x"
+    standin.control("POST", "service-settings", {**place, "value": "theirs", "modified_by": other})
+
+    def read():
+        found = ssm.get_service_setting(SettingId=ROLE_SETTING)["ServiceSetting"]
+        return found["SettingValue"], found["LastModifiedUser"], found["Status"]
+
+    assert read() == ("theirs", other, "Customized")
+    standin.control("POST", "service-settings", {**place, "status": "PendingUpdate"})
+    assert read() == ("theirs", other, "PendingUpdate")
+    for spelled in ("Custom", "Default"):
+        standin.settings(customized_status=spelled)
+        ssm.update_service_setting(SettingId=ROLE_SETTING, SettingValue="ours")
+        assert read() == ("ours", f"arn:aws:iam::{ACCOUNT}:root", spelled)
+    ssm.reset_service_setting(SettingId=ROLE_SETTING)
+    assert "LastModifiedUser" not in ssm.get_service_setting(SettingId=ROLE_SETTING)["ServiceSetting"]
+    assert standin.refusal("POST", "service-settings", {**place, "id": "/ssm/nosuch"}) == 404

@@ -132,6 +132,99 @@ async fn main() -> Result<()> {
     row("resident memory", format!("{:.1} MiB", controller.memory_kib()? as f64 / 1024.0), "40 MiB");
     println!("\nCalls to converge, by API: {}", list(&converge));
     println!("Calls of {sweeps} sweeps, by API: {}", list(&sweep));
+    drop((controller, server, standin));
+    regions().await
+}
+
+/// Accounts of the second measurement, and regions of each.
+const ACCOUNTS: usize = 5;
+const REGIONS: [&str; 10] = [
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "eu-central-1",
+    "eu-north-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+    "ca-central-1",
+];
+/// Settings that each RegionPosture names.
+const SETTINGS: usize = 3;
+
+/// RegionPostures in which nothing changes: a call for each setting, and two more a region.
+async fn regions() -> Result<()> {
+    let (server, standin) = tokio::try_join!(ApiServer::start(), Standin::start(Flavour::Extended))?;
+    let client = server.admin_client()?;
+    let controller = Controller::start(&server, &standin, ControllerOptions::default()).await?;
+    world::namespace(&client, NAMESPACE).await?;
+    let all = ACCOUNTS * REGIONS.len();
+    eprintln!("{all} RegionPostures, in {ACCOUNTS} accounts");
+    for number in 0..ACCOUNTS {
+        let (name, id) = (format!("account-{number}"), format!("{:012}", 200_000_000_000_u64 + number as u64));
+        world::role(&standin, &id, world::ROLE, world::EXTERNAL_ID).await?;
+        world::account(&client, &name, &id, &[NAMESPACE]).await?;
+        let target = json!({ "accountRef": { "name": name } });
+        let roles = json!({
+            "apiVersion": "ssmready.dev/v1alpha1", "kind": "AccountPosture",
+            "metadata": { "namespace": NAMESPACE, "name": name },
+            "spec": { "target": target, "hostManagementRole": {} },
+        });
+        ssm_ready_tests::apply_yaml(&client, &roles.to_string()).await?;
+        for region in REGIONS {
+            let object = json!({
+                "apiVersion": "ssmready.dev/v1alpha1", "kind": "RegionPosture",
+                "metadata": { "namespace": NAMESPACE, "name": format!("{name}-{region}") },
+                "spec": {
+                    "target": { "accountRef": { "name": name }, "region": region },
+                    "interval": "1m",
+                    "hostManagement": {
+                        "state": "Enabled",
+                        "role": { "accountPostureRef": { "name": name }, "name": "host-management" },
+                    },
+                    "serviceSettings": { "publicDocumentSharing": "Disabled", "parameterTier": "IntelligentTiering" },
+                    "sessionPreferences": { "idleTimeoutMinutes": 15 },
+                    "instanceMetadataDefaults": { "httpTokens": "Required" },
+                },
+            });
+            ssm_ready_tests::apply_yaml(&client, &object.to_string()).await?;
+        }
+    }
+    let started = Instant::now();
+    let api = objects(&client, "RegionPosture", Some(NAMESPACE));
+    eventually(Duration::from_secs(600), "all to be ready", || async {
+        let list = api.list(&Default::default()).await?;
+        let ready =
+            list.iter().filter(|o| matches!(condition_of(o, "Ready"), Ok(Some(c)) if c.status == "True")).count();
+        ensure!(ready == all, "{ready} of {all} ready");
+        Ok(())
+    })
+    .await?;
+    let took = started.elapsed();
+    eprintln!("measuring {SWEEPS} sweeps, a minute each");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let (_, _, since) = calls(&standin, 0).await?;
+    let before = metric(&controller.metrics().await?, "ssm_ready_kube_writes_total");
+    tokio::time::sleep(Duration::from_secs(60) * SWEEPS).await;
+    let (sweep, _, _) = calls(&standin, since).await?;
+    let kube_writes = metric(&controller.metrics().await?, "ssm_ready_kube_writes_total") - before;
+    let swept = *sweep.get("GetInstanceMetadataDefaults").context("no sweep was made")?;
+    let of_regions = ["GetServiceSetting", "GetDocument", "GetInstanceMetadataDefaults"];
+    let count: usize = of_regions.iter().filter_map(|action| sweep.get(*action)).sum();
+    let row = |what: &str, measured: String, target: &str| println!("| {what} | {measured} | {target} |");
+    println!(
+        "\n| {all} RegionPostures of {SETTINGS} settings, preferences and defaults | measured | target |\n|---|---|---|"
+    );
+    row("time to converge", format!("{:.0} s", took.as_secs_f64()), "-");
+    row(
+        "calls of a sweep with nothing changed, for each region (seen within 10m)",
+        format!("{:.1}", count as f64 / swept as f64),
+        &(SETTINGS + 2).to_string(),
+    );
+    row("Kubernetes writes in these sweeps", format!("{kube_writes:.0}"), "0");
+    row("resident memory", format!("{:.1} MiB", controller.memory_kib()? as f64 / 1024.0), "-");
+    println!("\nCalls of {SWEEPS} minutes, by API: {}", list(&sweep));
     Ok(())
 }
 

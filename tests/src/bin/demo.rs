@@ -10,6 +10,10 @@ use ssm_ready_tests::{
 };
 
 const ACCOUNT: &str = "111122223333";
+/// The region of examples/07-session-audit.yaml.
+const AUDITED: &str = "eu-central-1";
+/// The region of examples/08-session-logs.yaml.
+const LOGGED: &str = "eu-west-2";
 const NAMESPACE: &str = "platform-ssm";
 const SOON: Duration = Duration::from_secs(120);
 
@@ -52,7 +56,11 @@ fn aws(standin: &Standin, line: &str) -> Result<()> {
 }
 
 async fn settled(client: &kube::Client, name: &str) -> Result<()> {
-    condition_is(client, "VpcPosture", Some(NAMESPACE), name, ("Ready", "True"), SOON).await.map(drop)
+    ready(client, "VpcPosture", name).await
+}
+
+async fn ready(client: &kube::Client, kind: &str, name: &str) -> Result<()> {
+    condition_is(client, kind, Some(NAMESPACE), name, ("Ready", "True"), SOON).await.map(drop)
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -110,6 +118,75 @@ async fn main() -> Result<()> {
     kubectl(&server, "get vpcposture payments-smallest -n platform-ssm -o jsonpath={.status.drift}")?;
     println!();
     kubectl(&server, "get events -n platform-ssm --field-selector reason=DriftDetected")?;
+
+    say("a region, and then the account's roles that it waits for");
+    kubectl(&server, "apply -f examples/06-region-posture.yaml")?;
+    condition_is(
+        &client,
+        "RegionPosture",
+        Some(NAMESPACE),
+        "payments-eu-west-1",
+        ("HostManagementReady", "False"),
+        SOON,
+    )
+    .await?;
+    kubectl(&server, "get regionpostures -A -o wide")?;
+    kubectl(&server, "apply -f examples/05-account-posture.yaml")?;
+    ready(&client, "AccountPosture", "payments").await?;
+    ready(&client, "RegionPosture", "payments-eu-west-1").await?;
+    kubectl(&server, "get accountpostures,regionpostures -A")?;
+    aws(&standin, "iam list-roles --path-prefix /service-role/ --output table --query Roles[].[RoleName,Path]")?;
+    let setting = "/ssm/managed-instance/default-ec2-instance-management-role";
+    aws(&standin, &format!("ssm get-service-setting --setting-id {setting} --output table"))?;
+    kubectl(&server, "get events -n platform-ssm --field-selector reason=SettingChanged")?;
+
+    say(
+        "another region, whose sessions are to be told to a topic: it has to take them first, and a trail to record them",
+    );
+    let place = ("RegionPosture", "payments-eu-central-1");
+    kubectl(&server, "apply -f examples/07-session-audit.yaml")?;
+    condition_is(&client, place.0, Some(NAMESPACE), place.1, ("AuditReady", "False"), SOON).await?;
+    kubectl(&server, "get regionpostures payments-eu-central-1 -n platform-ssm -o wide")?;
+    let topic = format!("arn:aws:sns:{AUDITED}:{ACCOUNT}:ssm-sessions");
+    let policy = serde_json::json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow",
+        "Principal": { "Service": "events.amazonaws.com" },
+        "Action": "sns:Publish",
+        "Resource": topic,
+    }] })
+    .to_string();
+    let attributes = ["--topic-arn", &topic, "--attribute-name", "Policy", "--attribute-value", &policy];
+    for arguments in [
+        &["sns", "create-topic", "--name", "ssm-sessions"][..],
+        &[&["sns", "set-topic-attributes"][..], &attributes].concat(),
+        &["cloudtrail", "create-trail", "--name", "all", "--s3-bucket-name", "trails", "--is-multi-region-trail"],
+        &["cloudtrail", "start-logging", "--name", "all"],
+    ] {
+        standin.aws(ACCOUNT, AUDITED, arguments).await?;
+    }
+    kubectl(&server, "annotate regionposture payments-eu-central-1 -n platform-ssm ssmready.dev/requestedAt=now")?;
+    ready(&client, place.0, place.1).await?;
+    kubectl(&server, "get regionposture payments-eu-central-1 -n platform-ssm -o jsonpath={.status.sessionAudit}")?;
+    let targets = ["events", "list-targets-by-rule", "--rule", "ssm-ready-session-audit"];
+    println!("\n{}", standin.aws(ACCOUNT, AUDITED, &targets).await?);
+
+    say(
+        "a third region, whose sessions are to be logged: what they are logged to has to be there, or they would be blank",
+    );
+    let place = ("RegionPosture", "payments-eu-west-2");
+    kubectl(&server, "apply -f examples/08-session-logs.yaml")?;
+    condition_is(&client, place.0, Some(NAMESPACE), place.1, ("SessionPreferencesReady", "False"), SOON).await?;
+    kubectl(&server, "get regionpostures payments-eu-west-2 -n platform-ssm -o wide")?;
+    let bucket = ["--bucket", "org-session-logs-euw2", "--create-bucket-configuration", "LocationConstraint=eu-west-2"];
+    standin.aws(ACCOUNT, LOGGED, &[&["s3api", "create-bucket"][..], &bucket].concat()).await?;
+    let key = standin.aws(ACCOUNT, LOGGED, &["kms", "create-key"]).await?;
+    let key = key["KeyMetadata"]["Arn"].as_str().unwrap_or_default();
+    let group = ["logs", "create-log-group", "--log-group-name", "/ssm/sessions", "--kms-key-id", key];
+    standin.aws(ACCOUNT, LOGGED, &group).await?;
+    kubectl(&server, "annotate regionposture payments-eu-west-2 -n platform-ssm ssmready.dev/requestedAt=now")?;
+    ready(&client, place.0, place.1).await?;
+    kubectl(&server, "get regionposture payments-eu-west-2 -n platform-ssm -o jsonpath={.status.sessionPreferences}")?;
+    println!();
 
     say("the same as everybody sees it");
     kubectl(&server, "describe vpcposture payments-smallest -n platform-ssm")?;

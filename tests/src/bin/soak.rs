@@ -20,7 +20,7 @@ struct Args {
 fn main() -> Result<()> {
     let Args { minutes, seed } = Args::parse();
     let time = Duration::from_secs(minutes * 60);
-    match run(&Soak { first: seed, worlds: None, time, tells: true }) {
+    match run(&Soak { first: seed, worlds: None, time, tells: true, ..Soak::default() }) {
         Ok(sum) => {
             println!("{sum}");
             Ok(())

@@ -27,6 +27,22 @@ pub enum Point {
     VpcFinalizerOn,
     /// Its finalizer, taken off.
     VpcFinalizerOff,
+    /// What a `RegionPosture` is to remember, noted before its first write to AWS.
+    RegionNote,
+    /// The status of a `RegionPosture`.
+    RegionStatus,
+    /// Its finalizer, put on.
+    RegionFinalizerOn,
+    /// Its finalizer, taken off.
+    RegionFinalizerOff,
+    /// What an `AccountPosture` is to remember, noted before its first write to AWS.
+    RolesNote,
+    /// The status of an `AccountPosture`.
+    RolesStatus,
+    /// Its finalizer, put on.
+    RolesFinalizerOn,
+    /// Its finalizer, taken off.
+    RolesFinalizerOff,
     /// An event.
     Event,
 }
@@ -43,6 +59,14 @@ impl Point {
             Self::VpcStatus,
             Self::VpcFinalizerOn,
             Self::VpcFinalizerOff,
+            Self::RegionNote,
+            Self::RegionStatus,
+            Self::RegionFinalizerOn,
+            Self::RegionFinalizerOff,
+            Self::RolesNote,
+            Self::RolesStatus,
+            Self::RolesFinalizerOn,
+            Self::RolesFinalizerOff,
             Self::Event,
         ])
         .collect()

@@ -8,7 +8,9 @@ use ssm_ready_cloud::sim::{
 };
 use ssm_ready_core::{
     calls::Operation,
-    facts::{EndpointState, EndpointType, IngressRule, RuleSource, SecurityGroup, Tags, VpcAttribute},
+    facts::{
+        EndpointState, EndpointType, IngressRule, RuleSource, SecurityGroup, Tags, VpcAttribute, settings::Setting,
+    },
     ids::{AccountId, EndpointId, Region, SecurityGroupId, SubnetId, VpcId},
     posture::{CLUSTER_TAG, OWNER_TAG, ServiceName},
     write::{EndpointChange, NewEndpoint, Write, Written},
@@ -16,8 +18,9 @@ use ssm_ready_core::{
 
 use super::{
     judge::Aspect,
+    others::{self, Spot},
     stage::Stage,
-    world::{Deed, EXTERNAL_ID, Foreign, Instance, Manners, REGIONS, World, account_id, role},
+    world::{Deed, EXTERNAL_ID, Foreign, Instance, Manners, REGIONS, WEB, World, account_id, role},
 };
 
 /// The zones that worlds have subnets in.
@@ -74,7 +77,7 @@ fn ours(tags: &Tags) -> bool {
 }
 
 /// Makes what a world begins with.
-pub fn set_up(stage: &Stage, world: &World) -> Result<Vec<Place>> {
+pub fn set_up(stage: &Stage, world: &World, spots: &[Spot]) -> Result<Vec<Place>> {
     stage.aws.with(|aws| {
         let mut places = Vec::new();
         for (number, vpc) in world.vpcs.iter().enumerate() {
@@ -103,6 +106,12 @@ pub fn set_up(stage: &Stage, world: &World) -> Result<Vec<Place>> {
             let id: AccountId = account_id(number).parse()?;
             aws.add_account(&id);
             aws.add_role(&id, &role(number), Some(EXTERNAL_ID));
+        }
+        others::set_up(aws, spots)?;
+        for (spot, act) in &world.before {
+            if !spots.is_empty() {
+                others::does(aws, &spots[spot % spots.len()], act);
+            }
         }
         // What was there before has been listed for long.
         aws.weather = weather(world.aws);
@@ -137,6 +146,8 @@ pub fn storm(stage: &Stage, throttle: u32, error: u32, lost: u32, latency: u32) 
         aws.weather.lost_request = share(lost);
         aws.weather.lost_answer = share(lost);
         aws.weather.unsuccessful = share(error);
+        aws.weather.contended = share(error);
+        aws.weather.document_fails = share(error);
         aws.weather.expired = share(lost) / 4.0;
         aws.weather.latency = Span { least: Duration::ZERO, most: Duration::from_secs(latency.into()) };
     });
@@ -163,7 +174,9 @@ fn launch(aws: &mut Aws, place: &Place, instance: Instance) -> Result<()> {
     let subnets = place.subnets(aws)?;
     let Some(subnet) = subnets.get(instance.subnet % subnets.len().max(1)) else { return Ok(()) };
     let agent = if instance.old_agent { "3.2.2303.0" } else { "3.3.987.0" };
-    let new = NewInstance { agent: Some(agent.to_owned()), internet: instance.internet, ..NewInstance::default() };
+    let tags: Tags = instance.web.then(|| (WEB.0.to_owned(), WEB.1.to_owned())).into_iter().collect();
+    let agent = Some(agent.to_owned());
+    let new = NewInstance { agent, internet: instance.internet, tags, ..NewInstance::default() };
     aws.add_instance(&place.id, &place.region, subnet, new);
     Ok(())
 }
@@ -223,6 +236,9 @@ fn make(aws: &mut Aws, place: &Place, foreign: Foreign) -> Result<()> {
 /// Does a deed that is about AWS. Says of which VPC something changed that the controller may know too late.
 pub fn does(stage: &Stage, places: &[Place], deed: &Deed) -> Result<Option<(usize, Aspect)>> {
     let count = places.len();
+    if count == 0 {
+        return Ok(None);
+    }
     let person = Actor::Person;
     stage.aws.with(|aws| -> Result<Option<(usize, Aspect)>> {
         // What AWS refuses a person changes nothing, and is no fault of the world.
@@ -409,11 +425,31 @@ pub fn picture(stage: &Stage) -> Vec<String> {
                 let rules: BTreeSet<String> = g.ingress.iter().map(|r| format!("{r:?}")).collect();
                 lines.push(format!("{account:?} {} {} {rules:?} {:?}", g.vpc, g.name, g.tags));
             }
+            for setting in Setting::ALL {
+                lines.push(format!("{account:?} {setting} {:?}", state.setting_value(setting)));
+            }
+            lines.push(format!("{account:?} {:?}", state.metadata()));
+            if let Some(rule) = state.audit_rule() {
+                lines.push(format!("{account:?} {rule:?}"));
+            }
+            if let Some(document) = state.session_document() {
+                lines.push(format!("{account:?} {} {:?}", document.content_in_use(), document.tags));
+            }
+        }
+        for (account, held) in &aws.accounts {
+            let roles = held.iam.roles.values().map(|r| &r.value).filter(|r| r.arn != role_of(account));
+            lines.extend(roles.map(|role| format!("{account} {role:?}")));
+            lines.extend(held.iam.profiles.values().map(|profile| format!("{account} {:?}", profile.value)));
         }
         lines
     });
     lines.sort_unstable();
     lines
+}
+
+/// The role that the controller takes on in an account.
+fn role_of(account: &AccountId) -> String {
+    account_number(account).map(role).unwrap_or_default()
 }
 
 /// What a call was about, in words.

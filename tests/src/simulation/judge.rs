@@ -3,24 +3,29 @@
 //! The judge looks at what is true in AWS, which the controller never sees, and derives for itself what a posture asks
 //! for: it shares no code with what decides.
 
+mod ends;
+mod ledger;
+mod postures;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use ssm_ready_cloud::sim::{Actor, Entry, RegionState, SimVpc, ThingKind, Touched};
+use ssm_ready_cloud::sim::{Actor, Entry, RegionState, SimVpc, ThingKind, Touched, World as Aws};
 use ssm_ready_core::{
     calls::Operation,
     facts::{Endpoint, EndpointState, EndpointType, InstanceState, Tags},
-    ids::{AccountId, Region, VpcId},
+    ids::{AccountId, ProfileName, Region, RoleName, VpcId},
     posture::{CLUSTER_TAG, OWNER_TAG},
     write::Write,
 };
 
+use self::ledger::Ledger;
 use super::{
     kubernetes::{Id, Kind, Kubernetes},
     stage::Stage,
-    world::{EXTERNAL_ID, account_id},
+    world::{self, EXTERNAL_ID, WEB, account_id},
 };
 
 /// How long a pass may go on after what it rests on has changed.
@@ -70,6 +75,11 @@ impl Wanted {
     /// Whether AWS may be written to for it.
     fn works(&self) -> bool {
         self.text("/mode") == "Enforce" && self.spec["suspend"] != Value::Bool(true)
+    }
+
+    /// Whether instances without a profile are to be given one.
+    fn attaches(&self) -> bool {
+        self.text("/instances/profileAttachment/policy") == "WhenMissing"
     }
 
     /// The services whose interface endpoints it asks for by name, and whether S3 is to be reached by a gateway.
@@ -124,6 +134,8 @@ pub fn wanted(kubernetes: &Kubernetes) -> Result<Vec<Wanted>> {
 #[derive(Debug, Default)]
 pub struct Judge {
     cluster: String,
+    /// Settings, documents, roles and profiles.
+    ledger: Ledger,
     /// The entries of AWS's journal that have been judged.
     judged: usize,
     /// When somebody last changed something of a VPC.
@@ -146,7 +158,20 @@ impl Judge {
     /// Judges the controller of a cluster.
     #[must_use]
     pub fn new(cluster: &str) -> Self {
-        Self { cluster: cluster.to_owned(), ..Self::default() }
+        Self { cluster: cluster.to_owned(), ledger: Ledger::new(cluster), ..Self::default() }
+    }
+
+    /// Specs, grants or guardrails of an account change now.
+    pub fn permits_otherwise(&mut self, account: &AccountId, now: Timestamp) {
+        self.ledger.permits_otherwise(account, now);
+    }
+
+    /// Judges postures of regions and accounts, when faults have stopped and there was time enough.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn judge_further(&self, stage: &Stage, permitted: &dyn Fn(&AccountId, &Id) -> bool) -> Result<()> {
+        ends::judge(stage, &self.ledger, permitted)
     }
 
     /// Somebody changes something of a VPC now.
@@ -167,7 +192,7 @@ impl Judge {
         let wanted = wanted(&stage.kubernetes)?;
         self.learn(&wanted);
         self.before.extend(wanted);
-        Ok(())
+        self.ledger.learn(stage)
     }
 
     fn learn(&mut self, wanted: &[Wanted]) {
@@ -199,10 +224,17 @@ impl Judge {
         let judged = self.judged;
         let entries: Vec<Entry> = stage.aws.with(|world| world.journal[judged..].to_vec());
         self.judged += entries.len();
-        for entry in entries.iter().filter(|e| matches!(e.actor, Actor::Controller(_))) {
-            self.entry(entry, &both).with_context(|| format!("at {}: {:?}", entry.at, entry.write))?;
+        for entry in &entries {
+            let at = || format!("at {}: {:?}", entry.at, entry.write);
+            if matches!(entry.actor, Actor::Controller(_)) {
+                self.entry(entry, &both).with_context(at)?;
+            }
+            self.ledger.enter(stage, entry).with_context(at)?;
         }
-        for (id, object) in stage.kubernetes.all(Kind::Vpc).into_iter().chain(stage.kubernetes.all(Kind::Account)) {
+        // After the entries: what an object leaves is judged by what was done for it.
+        self.ledger.learn(stage)?;
+        let kinds = [Kind::Vpc, Kind::Account, Kind::Region, Kind::AccountPosture];
+        for (id, object) in kinds.into_iter().flat_map(|kind| stage.kubernetes.all(kind)) {
             status_is_sound(&object).with_context(|| format!("status of {id:?}: {}", object["status"]))?;
         }
         for told in stage.kubernetes.take_told() {
@@ -247,7 +279,24 @@ impl Judge {
                 );
                 Some(vpc.clone())
             }
-            _ => entry.touched.first().map(|t| t.vpc.clone()),
+            Write::AssociateProfile { .. } => {
+                let instance = entry.touched.first().context("an instance that there is not")?;
+                let chosen = |w: &Wanted| instance.vpc.as_ref() == Some(&w.vpc) && w.attaches();
+                ensure!(instance.tags.get(WEB.0).is_some_and(|v| v == WEB.1), "rule 1: nobody chose {}", instance.id);
+                ensure!(
+                    wanted.iter().any(chosen)
+                        || instance.vpc.as_ref().is_some_and(|v| self.changed_within(
+                            v,
+                            Aspect::Permit,
+                            entry.at,
+                            PASS
+                        )),
+                    "rule 1: {} is given a profile where nobody asked for it",
+                    instance.id
+                );
+                instance.vpc.clone()
+            }
+            _ => entry.touched.first().and_then(|t| t.vpc.clone()),
         };
         let Some(vpc) = vpc else { return Ok(()) };
         let permitted = wanted.iter().any(|w| w.vpc == vpc && w.works());
@@ -271,14 +320,15 @@ impl Judge {
         }
         let owner = thing.tags.get(OWNER_TAG);
         let ours = thing.tags.get(CLUSTER_TAG) == Some(&self.cluster)
-            && owner.and_then(|o| self.owners.get(o)).is_some_and(|vpc| *vpc == thing.vpc);
+            && owner.and_then(|o| self.owners.get(o)).is_some_and(|vpc| Some(vpc) == thing.vpc.as_ref());
         let names = matches!(write, Write::CreateEndpoint(_) | Write::CreateSecurityGroup { .. });
         let taken_over = match write {
             Write::Tag { tags, .. } => tags.get(OWNER_TAG).is_some_and(|o| self.takes_over.contains(o)),
             _ => false,
         };
+        let changed = thing.vpc.as_ref().is_some_and(|vpc| self.changed_within(vpc, Aspect::Tags, entry.at, FACTS));
         ensure!(
-            ours || names || taken_over || self.changed_within(&thing.vpc, Aspect::Tags, entry.at, FACTS),
+            ours || names || taken_over || changed,
             "rule 1: {} is changed, which is not ours: {:?}",
             thing.id,
             thing.tags
@@ -426,6 +476,7 @@ pub fn judge_end(stage: &Stage, retains: &BTreeSet<String>, permitted: impl Fn(&
             let obstacle = obstacle(posture, &wanted, region, &vpc.value, &stage.cluster)
                 .or_else(|| (!permitted(posture)).then(|| "it is not permitted".to_owned()));
             judge_one(posture, &object, region, &vpc.value, obstacle.as_deref())
+                .and_then(|()| judge_instances(posture, &object, stage, (world, region), obstacle.is_some()))
                 .with_context(|| format!("{:?}, obstacle {obstacle:?}, status {}", posture.id, object["status"]))
         })?;
     }
@@ -473,6 +524,51 @@ fn judge_one(
     }
     ensure!(obstacle.is_some(), "nothing is in its way, and it is not Ready: {reason}");
     Ok(())
+}
+
+/// Instances that were chosen have a profile once it is there and good, and none says so before.
+fn judge_instances(
+    posture: &Wanted,
+    object: &Value,
+    stage: &Stage,
+    (aws, region): (&Aws, &RegionState),
+    obstacle: bool,
+) -> Result<()> {
+    let works = posture.works() && !posture.leaving && posture.attaches();
+    if !works || obstacle {
+        return Ok(());
+    }
+    let (status, _, message) = condition(object, "InstanceProfilesReady").context("nothing is said of profiles")?;
+    let roles = stage.kubernetes.get(&world::account_posture(0));
+    let good = roles.is_some_and(|roles| gives_good_profile(&roles, posture, aws));
+    ensure!(good || status != "True", "there is no profile to be given, and it is not said: {message}");
+    let instances = region.instances.values().filter(|i| i.vpc == posture.vpc && i.state == InstanceState::Running);
+    for instance in instances.filter(|i| i.tags.get(WEB.0).is_some_and(|v| v == WEB.1)) {
+        ensure!(!good || instance.profile.is_some(), "{} has no profile: {status} {message}", instance.id);
+    }
+    Ok(())
+}
+
+/// Whether an `AccountPosture` says that its profiles are ready, of the same account, and the one for `web` is there
+/// with a role that allows all that agents do.
+fn gives_good_profile(roles: &Value, posture: &Wanted, aws: &Aws) -> bool {
+    let text = |value: &Value, field: &str| value[field].as_str().map(str::to_owned);
+    let account = roles.pointer("/spec/target/accountRef") == posture.spec.pointer("/target/accountRef");
+    let entries = roles.pointer("/spec/instanceRoles").and_then(Value::as_array).cloned().unwrap_or_default();
+    let ready = condition(roles, "ProfilesReady").is_some_and(|(status, ..)| status == "True");
+    let (Some(web), true) = (entries.iter().find(|entry| entry["name"] == "web"), account && ready) else {
+        return false;
+    };
+    let (Some(iam), Some(role)) = (aws.accounts.get(&posture.place.0).map(|a| &a.iam), text(web, "roleName")) else {
+        return false;
+    };
+    let profile = text(web, "profileName").unwrap_or_else(|| role.clone());
+    let holds = iam
+        .profiles
+        .get(&ProfileName::from(profile.as_str()))
+        .is_some_and(|p| p.role.as_ref().is_some_and(|held| held.as_str() == role));
+    let allowed = iam.roles.get(&RoleName::from(role.as_str())).and_then(|role| role.agent_permissions().suffices());
+    holds && allowed == Some(true)
 }
 
 /// Nothing that we made is there twice, and nothing without its object.

@@ -36,6 +36,10 @@ pub enum Kind {
     Account,
     /// `VpcPosture`.
     Vpc,
+    /// `RegionPosture`.
+    Region,
+    /// `AccountPosture`.
+    AccountPosture,
     /// `Namespace`.
     Namespace,
 }
@@ -45,6 +49,8 @@ impl Kind {
         match plural {
             "awsaccounts" => Some(Self::Account),
             "vpcpostures" => Some(Self::Vpc),
+            "regionpostures" => Some(Self::Region),
+            "accountpostures" => Some(Self::AccountPosture),
             "namespaces" => Some(Self::Namespace),
             _ => None,
         }
@@ -54,6 +60,8 @@ impl Kind {
         match self {
             Self::Account => ("ssmready.dev/v1alpha1", "AwsAccount"),
             Self::Vpc => ("ssmready.dev/v1alpha1", "VpcPosture"),
+            Self::Region => ("ssmready.dev/v1alpha1", "RegionPosture"),
+            Self::AccountPosture => ("ssmready.dev/v1alpha1", "AccountPosture"),
             Self::Namespace => ("v1", "Namespace"),
         }
     }
@@ -303,7 +311,10 @@ impl Kubernetes {
             return Ok(if watches { self.watch(target.kind(), &query) } else { self.list(&target, &query) });
         }
         let patch: Value = serde_json::from_slice(&body)?;
-        let point = target.point(&parts.method, &patch);
+        let point = match &target {
+            Target::Object(id, _) => target.point(&patch, self.lock().objects.get(id)),
+            Target::List(..) | Target::Events => Point::Event,
+        };
         fate.before(point).await;
         let conflicts = roll < trouble.error + trouble.conflict && !matches!(point, Point::Event);
         let answer = if conflicts {
@@ -521,22 +532,35 @@ impl Target {
         }
     }
 
-    fn point(&self, method: &Method, patch: &Value) -> Point {
-        match self {
-            Self::Events if *method == Method::POST => Point::Event,
-            Self::Events => Point::Event,
-            Self::Object((Kind::Account, ..), true) => Point::AccountStatus,
-            Self::Object(_, true) => Point::VpcStatus,
-            Self::Object((kind, ..), false) => {
-                let on = patch.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty());
-                match (kind, on) {
-                    (Kind::Account, true) => Point::AccountFinalizerOn,
-                    (Kind::Account, false) => Point::AccountFinalizerOff,
-                    (_, true) => Point::VpcFinalizerOn,
-                    (_, false) => Point::VpcFinalizerOff,
-                }
-            }
-            Self::List(..) => Point::Event,
+    /// What a write is, with the object as it is stored.
+    fn point(&self, patch: &Value, stored: Option<&Value>) -> Point {
+        let Self::Object((kind, ..), of_status) = self else { return Point::Event };
+        if *of_status {
+            // What is noted before a write leaves the conditions as they are.
+            let conditions = |object: &Value| object["status"]["conditions"].clone();
+            let notes = stored.is_some_and(|stored| {
+                let status = without_nulls(&patch["status"]);
+                conditions(stored) == conditions(&json!({ "status": &status })) && status != stored["status"]
+            });
+            return match (kind, notes) {
+                (Kind::Account, _) => Point::AccountStatus,
+                (Kind::Region, true) => Point::RegionNote,
+                (Kind::Region, false) => Point::RegionStatus,
+                (Kind::AccountPosture, true) => Point::RolesNote,
+                (Kind::AccountPosture, false) => Point::RolesStatus,
+                (Kind::Vpc | Kind::Namespace, _) => Point::VpcStatus,
+            };
+        }
+        let on = patch.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty());
+        match (kind, on) {
+            (Kind::Account, true) => Point::AccountFinalizerOn,
+            (Kind::Account, false) => Point::AccountFinalizerOff,
+            (Kind::Region, true) => Point::RegionFinalizerOn,
+            (Kind::Region, false) => Point::RegionFinalizerOff,
+            (Kind::AccountPosture, true) => Point::RolesFinalizerOn,
+            (Kind::AccountPosture, false) => Point::RolesFinalizerOff,
+            (Kind::Vpc | Kind::Namespace, true) => Point::VpcFinalizerOn,
+            (Kind::Vpc | Kind::Namespace, false) => Point::VpcFinalizerOff,
         }
     }
 }

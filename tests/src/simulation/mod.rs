@@ -4,10 +4,12 @@ pub mod fate;
 mod hands;
 pub mod judge;
 pub mod kubernetes;
+pub mod others;
 pub mod play;
 pub mod scenes;
 pub mod soak;
 pub mod stage;
+pub mod wish;
 pub mod world;
 
 use std::sync::Arc;

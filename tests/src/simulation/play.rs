@@ -5,15 +5,17 @@ use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use ssm_ready_core::ids::VpcId;
+use ssm_ready_core::ids::{AccountId, VpcId};
 
 use super::{
     fate::{Fate, Point, Side},
     hands::{self, Place},
     judge::{self, Aspect, Judge, Wanted, judge_end},
-    kubernetes::{Kind, Trouble},
+    kubernetes::{Id, Kind, Trouble},
+    others::{self, Spot},
     stage::{Ended, Stage},
-    world::{self, Deed, INTERVAL, RIVALS, TEAM, Target, Wish, World},
+    wish::{Rails, RegionWish, RolesWish},
+    world::{self, Change, Deed, INTERVAL, REGIONS, RIVALS, TEAM, Target, Wish, World},
 };
 
 /// How long a dead process stays away.
@@ -36,7 +38,7 @@ pub struct Figures {
     pub calls: usize,
     /// Calls that failed because of the weather.
     pub faults: usize,
-    /// Writes of all processes, in order.
+    /// Writes of the first process, in order: those at which it may die.
     pub points: Vec<Point>,
     /// Virtual time.
     pub time: SignedDuration,
@@ -58,6 +60,14 @@ struct Play<'w> {
     places: Vec<Place>,
     wishes: Vec<Wish>,
     suspended: Vec<bool>,
+    /// The regions and then the accounts that have postures.
+    spots: Vec<Spot>,
+    regions: Vec<RegionWish>,
+    accounts: Vec<RolesWish>,
+    /// Of the postures of regions and accounts, in their order: whether each is suspended, and whether it has been made.
+    stopped: Vec<bool>,
+    made: Vec<bool>,
+    rails: [Rails; 2],
     granted: [bool; 2],
     denied: [bool; 2],
     judge: Judge,
@@ -84,7 +94,9 @@ fn play_on(stage: &mut Stage, world: &World, fate: Option<(usize, Side)>) -> Res
     loop {
         play.borrow_mut().judge.born(stage.time.now());
         let ended = stage.live(&fate, async |stage| script(&play, stage, &fate).await)?;
-        figures.points.extend(fate.begun());
+        if stage.lives() == 1 {
+            figures.points = fate.begun();
+        }
         if matches!(ended, Ended::Died) {
             figures.deaths += 1;
         }
@@ -98,7 +110,6 @@ fn play_on(stage: &mut Stage, world: &World, fate: Option<(usize, Side)>) -> Res
     play.borrow_mut().calm(stage)?;
     play.borrow_mut().judge.born(stage.time.now());
     stage.live(&fate, async |stage| end(&play, stage).await)?;
-    figures.points.extend(fate.begun());
     let play = play.into_inner();
     figures.writes = play.judge.writes;
     figures.time = stage.time.now().duration_since(began);
@@ -152,7 +163,7 @@ async fn pass(play: &RefCell<Play<'_>>, stage: &Stage, time: Duration) -> Result
 /// for each of its endpoints.
 fn tries(play: &Play<'_>) -> usize {
     let looks = usize::try_from(QUIET.as_secs() / INTERVAL.as_secs()).unwrap_or_default() + 2;
-    looks * play.places.len() * 8
+    looks * (play.places.len() + play.spots.len()) * 8
 }
 
 /// Time enough, and then nothing is left to do.
@@ -160,14 +171,18 @@ async fn end(play: &RefCell<Play<'_>>, stage: &Stage) -> Result<()> {
     pass(play, stage, CALM).await?;
     let permits = |play: &Play<'_>| {
         let (granted, denied) = (play.granted, play.denied);
-        move |wanted: &Wanted| {
-            let number = hands::account_number(&wanted.place.0);
-            number.is_some_and(|n| !denied[n] && (granted[n] || wanted.id.1 != TEAM))
+        move |account: &AccountId, id: &Id| {
+            let number = hands::account_number(account);
+            number.is_some_and(|n| !denied[n] && (granted[n] || id.1 != TEAM))
         }
     };
     let permitted = permits(&play.borrow());
     let retains = play.borrow().judge.retains.clone();
-    judge_end(stage, &retains, permitted).context("after time enough")?;
+    let judge_all = || -> Result<()> {
+        judge_end(stage, &retains, |wanted: &Wanted| permitted(&wanted.place.0, &wanted.id))?;
+        play.borrow().judge.judge_further(stage, &permitted)
+    };
+    judge_all().context("after time enough")?;
     let journal = stage.aws.with(|aws| aws.journal.len());
     let written = stage.kubernetes.written().len();
     pass(play, stage, QUIET).await?;
@@ -177,7 +192,7 @@ async fn end(play: &RefCell<Play<'_>>, stage: &Stage) -> Result<()> {
     ensure!(refused <= tries(&play.borrow()), "{refused} writes are refused in {QUIET:?}: it does not let up");
     let written = stage.kubernetes.written().split_off(written);
     ensure!(written.is_empty(), "Kubernetes is written to though nothing changes: {written:?}");
-    judge_end(stage, &retains, permitted).context("at the end")
+    judge_all().context("at the end")
 }
 
 impl<'w> Play<'w> {
@@ -190,14 +205,25 @@ impl<'w> Play<'w> {
             );
         }
         for number in 0..2 {
-            stage.kubernetes.apply(&world::account(number), &BTreeMap::new(), world::account_spec(number, true));
+            let spec = world::account_spec(number, true, world.rails[number]);
+            stage.kubernetes.apply(&world::account(number), &BTreeMap::new(), spec);
         }
-        let places = hands::set_up(stage, world)?;
-        let play = Self {
+        let regions = world.regions.iter().map(|r| Spot::new(r.account, REGIONS[r.region]));
+        let accounts = world.accounts.iter().map(|a| Spot::new(a.account, REGIONS[0]));
+        let spots = regions.chain(accounts).collect::<Result<Vec<Spot>>>()?;
+        let places = hands::set_up(stage, world, &spots)?;
+        let late = world.regions.iter().map(|r| r.late).chain(world.accounts.iter().map(|a| a.late));
+        let mut play = Self {
             world,
             places,
             wishes: world.vpcs.iter().map(|v| v.wish.clone()).collect(),
             suspended: vec![false; world.vpcs.len()],
+            regions: world.regions.iter().map(|r| r.wish.clone()).collect(),
+            accounts: world.accounts.iter().map(|a| a.wish.clone()).collect(),
+            stopped: vec![false; spots.len()],
+            made: late.map(|late| !late).collect(),
+            rails: world.rails,
+            spots,
             granted: [true; 2],
             denied: [false; 2],
             judge: Judge::new(&stage.cluster),
@@ -208,7 +234,75 @@ impl<'w> Play<'w> {
         for vpc in 0..world.vpcs.len() {
             play.apply(stage, vpc);
         }
+        for posture in 0..play.spots.len() {
+            if play.made[posture] {
+                play.apply_further(stage, posture);
+            }
+        }
+        play.judge.look(stage)?;
         Ok(play)
+    }
+
+    /// The object of a region's or an account's posture, by its number in `spots`.
+    fn further(&self, posture: usize) -> Id {
+        match posture.checked_sub(self.regions.len()) {
+            None => world::region_posture(posture),
+            Some(account) => world::account_posture(account),
+        }
+    }
+
+    /// Applies the posture of a region or an account as it is wanted now.
+    fn apply_further(&self, stage: &Stage, posture: usize) {
+        let (spot, suspend) = (&self.spots[posture], self.stopped[posture]);
+        let spec = match posture.checked_sub(self.regions.len()) {
+            None => {
+                let account = format!("account-{}", spot.account);
+                self.regions[posture].spec(&account, spot.region.as_str(), self.accounts.len(), suspend)
+            }
+            Some(account) => self.accounts[account].spec(spot.account, suspend),
+        };
+        stage.kubernetes.apply(&self.further(posture), &BTreeMap::new(), spec);
+    }
+
+    /// Applies it again if it is there.
+    fn edit_further(&mut self, stage: &Stage, posture: usize) {
+        let id = self.further(posture);
+        self.judge.permits_otherwise(&self.spots[posture].id, stage.time.now());
+        if stage.kubernetes.get(&id).is_some() {
+            self.apply_further(stage, posture);
+        }
+    }
+
+    /// Something happens to a posture of a region or an account.
+    fn further_does(&mut self, stage: &Stage, posture: usize, change: Change) {
+        let id = self.further(posture);
+        self.judge.permits_otherwise(&self.spots[posture].id, stage.time.now());
+        match change {
+            Change::Suspend(on) => {
+                self.stopped[posture] = on;
+                self.edit_further(stage, posture);
+            }
+            Change::Delete => stage.kubernetes.delete(&id),
+            Change::Make => {
+                if stage.kubernetes.get(&id).is_none() {
+                    self.made[posture] = true;
+                    self.apply_further(stage, posture);
+                }
+            }
+            Change::Request => {
+                stage.kubernetes.annotate(&id, "ssmready.dev/requestedAt", &stage.time.now().to_string());
+            }
+            Change::Abandon => stage.kubernetes.annotate(&id, "ssmready.dev/abandon", "true"),
+        }
+    }
+
+    /// Applies the object of an account as it is now.
+    fn apply_account(&mut self, stage: &Stage, account: usize) {
+        if let Ok(id) = world::account_id(account).parse() {
+            self.judge.permits_otherwise(&id, stage.time.now());
+        }
+        let spec = world::account_spec(account, self.granted[account], self.rails[account]);
+        stage.kubernetes.apply(&world::account(account), &BTreeMap::new(), spec);
     }
 
     /// Applies the posture of a VPC as it is wanted now.
@@ -245,9 +339,34 @@ impl<'w> Play<'w> {
     /// Does what the script says.
     fn does(&mut self, stage: &Stage, deed: &Deed) -> Result<()> {
         let count = self.places.len();
+        let (regions, accounts, spots) = (self.regions.len(), self.accounts.len(), self.spots.len());
         let now = stage.time.now();
         match deed.clone() {
             Deed::Nothing | Deed::Kill | Deed::KillAt(..) => {}
+            Deed::EditRegion(region, wish) if regions > 0 => {
+                self.regions[region % regions] = wish;
+                self.edit_further(stage, region % regions);
+            }
+            Deed::EditAccount(account, wish) if accounts > 0 => {
+                self.accounts[account % accounts] = wish;
+                self.edit_further(stage, regions + account % accounts);
+            }
+            Deed::Posture(posture, change) if spots > 0 => self.further_does(stage, posture % spots, change),
+            Deed::Act(spot, act) if spots > 0 => {
+                stage.aws.with(|aws| others::does(aws, &self.spots[spot % spots], &act));
+            }
+            Deed::EditRegion(..) | Deed::EditAccount(..) | Deed::Posture(..) | Deed::Act(..) => {}
+            Deed::Rails(account, rails) => {
+                self.rails[account] = rails;
+                self.apply_account(stage, account);
+            }
+            Deed::Edit(..)
+            | Deed::Suspend(..)
+            | Deed::Delete(_)
+            | Deed::Recreate(_)
+            | Deed::Request(_)
+            | Deed::Rival(..)
+                if count == 0 => {}
             Deed::Edit(vpc, mut wish) => {
                 let vpc = vpc % count;
                 wish.zones.0 = wish.zones.0.min(self.world.vpcs[vpc].zones);
@@ -299,7 +418,7 @@ impl<'w> Play<'w> {
                 for vpc in 0..count {
                     self.changes(stage, vpc, Aspect::Permit);
                 }
-                stage.kubernetes.apply(&world::account(account), &BTreeMap::new(), world::account_spec(account, on));
+                self.apply_account(stage, account);
             }
             Deed::Deny(account, operation, on) => {
                 self.denied[account] |= on;
@@ -344,11 +463,28 @@ impl<'w> Play<'w> {
         for account in 0..2 {
             self.granted[account] = true;
             self.denied[account] = false;
+            self.rails[account] = Rails::OPEN;
             hands::allow_all(stage, account);
             if stage.kubernetes.get(&world::account(account)).is_some() {
-                stage.kubernetes.apply(&world::account(account), &BTreeMap::new(), world::account_spec(account, true));
+                self.apply_account(stage, account);
             }
         }
+        for posture in 0..self.spots.len() {
+            self.stopped[posture] = false;
+            let object = stage.kubernetes.get(&self.further(posture));
+            if object.as_ref().is_some_and(|o| !o["metadata"]["deletionTimestamp"].is_null()) {
+                match posture.checked_sub(self.regions.len()) {
+                    None => self.regions[posture].observe = false,
+                    Some(account) => self.accounts[account].observe = false,
+                }
+            }
+            if object.is_some() || !self.made[posture] {
+                self.made[posture] = true;
+                self.apply_further(stage, posture);
+            }
+            self.judge.permits_otherwise(&self.spots[posture].id, stage.time.now());
+        }
+        others::put_right(stage, &self.spots);
         for vpc in 0..self.places.len() {
             for aspect in [Aspect::Permit, Aspect::Tags, Aspect::Admission] {
                 self.changes(stage, vpc, aspect);
@@ -370,7 +506,7 @@ impl<'w> Play<'w> {
 
 /// The last writes of everybody, line by line.
 fn story(stage: &Stage) -> String {
-    const LINES: usize = 60;
+    const LINES: usize = 6000;
     let mut lines: Vec<String> = stage.aws.with(|aws| {
         let writes = aws.journal.iter().filter(|e| e.write.is_some() || e.operation.is_none());
         writes.map(|e| format!("{} {:?} {} {} {:?}", e.at, e.actor, e.call, hands::words(e), e.outcome)).collect()
@@ -385,7 +521,8 @@ fn story(stage: &Stage) -> String {
 /// Every object of ours, in one line each, without what differs from one way to another: times, ids, versions.
 fn picture(stage: &Stage) -> Vec<String> {
     let mut lines = Vec::new();
-    for (id, object) in stage.kubernetes.all(Kind::Account).into_iter().chain(stage.kubernetes.all(Kind::Vpc)) {
+    let kinds = [Kind::Account, Kind::Vpc, Kind::Region, Kind::AccountPosture];
+    for (id, object) in kinds.into_iter().flat_map(|kind| stage.kubernetes.all(kind)) {
         let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let conditions: Vec<String> =
             conditions.iter().map(|c| format!("{}={} {}", c["type"], c["status"], c["reason"])).collect();

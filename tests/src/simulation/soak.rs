@@ -34,11 +34,13 @@ pub struct Soak {
     pub time: Duration,
     /// Says every so often how far it is.
     pub tells: bool,
+    /// Goes on after a world that breaks a rule, and makes none of them smaller: all are told of in the end.
+    pub goes_on: bool,
 }
 
 impl Default for Soak {
     fn default() -> Self {
-        Self { first: 1, worlds: None, time: Duration::MAX, tells: false }
+        Self { first: 1, worlds: None, time: Duration::MAX, tells: false, goes_on: false }
     }
 }
 
@@ -97,7 +99,7 @@ fn tree(seed: u64) -> (Box<dyn ValueTree<Value = World>>, World) {
 pub fn run(soak: &Soak) -> Result<Sum, String> {
     let began = Instant::now();
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    let (sum, broken) = (Mutex::new(Sum::default()), Mutex::new(None));
+    let (sum, broken) = (Mutex::new(Sum::default()), Mutex::new(Vec::new()));
     let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
     std::thread::scope(|threads| {
         for _ in 0..cores {
@@ -111,11 +113,16 @@ pub fn run(soak: &Soak) -> Result<Sum, String> {
                     let seed = soak.first.wrapping_add(number);
                     match play(&world(seed), None) {
                         Ok((figures, _)) => add(&sum, &figures, soak.tells),
+                        Err(error) if soak.goes_on => {
+                            let text = format!("world {seed}: {}\n{error:#}", error.root_cause());
+                            println!("{text}\n");
+                            broken.lock().unwrap_or_else(PoisonError::into_inner).push(format!("world {seed}"));
+                        }
                         Err(error) => {
                             // The first is enough; the others finish the world that they are at.
                             if !stop.swap(true, Ordering::Relaxed) {
                                 let text = smallest(seed, &error);
-                                *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+                                broken.lock().unwrap_or_else(PoisonError::into_inner).push(text);
                             }
                             return;
                         }
@@ -124,14 +131,13 @@ pub fn run(soak: &Soak) -> Result<Sum, String> {
             });
         }
     });
-    match broken.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(broken) => Err(broken),
-        None => {
-            let mut sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
-            sum.took = began.elapsed();
-            Ok(sum)
-        }
+    let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if !broken.is_empty() {
+        return Err(broken.join("\n\n"));
     }
+    let mut sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    sum.took = began.elapsed();
+    Ok(sum)
 }
 
 fn add(sum: &Mutex<Sum>, figures: &Figures, tells: bool) {

@@ -9,6 +9,8 @@ use ssm_ready_core::{calls::Operation, posture::ServiceName};
 use super::{
     fate::Side,
     kubernetes::{Id, Kind},
+    others::{Act, acts},
+    wish::{Rails, RegionWish, RolesWish, rails, region_wishes, roles_wishes},
 };
 
 /// The namespace of every posture, but for rivals.
@@ -19,6 +21,8 @@ pub const RIVALS: &str = "rivals";
 pub const EXTERNAL_ID: &str = "tenant-5d1e-secret";
 /// The region of every VPC of an even number; the others are in the second.
 pub const REGIONS: [&str; 2] = ["eu-west-1", "eu-central-1"];
+/// The tag of instances that may be given a profile.
+pub const WEB: (&str, &str) = ("Part", "web");
 /// How long a posture's facts may be old.
 pub const INTERVAL: Duration = Duration::from_secs(600);
 
@@ -29,6 +33,14 @@ pub struct World {
     pub seed: u64,
     /// The VPCs, each with a posture.
     pub vpcs: Vec<Vpc>,
+    /// The regions with a posture.
+    pub regions: Vec<RegionWorld>,
+    /// The accounts with a posture.
+    pub accounts: Vec<AccountWorld>,
+    /// The guardrails of both accounts.
+    pub rails: [Rails; 2],
+    /// What others did before, and in which of the regions and accounts.
+    pub before: Vec<(usize, Act)>,
     /// How AWS behaves from the beginning.
     pub aws: Manners,
     /// What happens, and how long after what happened before.
@@ -69,6 +81,30 @@ pub struct Vpc {
     pub wish: Wish,
 }
 
+/// A region and its posture.
+#[derive(Debug, Clone)]
+pub struct RegionWorld {
+    /// The account: 0 or 1.
+    pub account: usize,
+    /// The region: 0 or 1.
+    pub region: usize,
+    /// Whether the posture is made only later.
+    pub late: bool,
+    /// What is wanted.
+    pub wish: RegionWish,
+}
+
+/// An account and its posture.
+#[derive(Debug, Clone)]
+pub struct AccountWorld {
+    /// The account: 0 or 1.
+    pub account: usize,
+    /// Whether the posture is made only later.
+    pub late: bool,
+    /// What is wanted.
+    pub wish: RolesWish,
+}
+
 /// An instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instance {
@@ -78,6 +114,8 @@ pub struct Instance {
     pub internet: bool,
     /// Whether its agent needs ec2messages.
     pub old_agent: bool,
+    /// Whether it has the tag [`WEB`].
+    pub web: bool,
 }
 
 /// An endpoint of somebody else.
@@ -116,6 +154,8 @@ pub struct Wish {
     pub dns: &'static str,
     /// The value of a tag, if there is one.
     pub tag: Option<&'static str>,
+    /// Whether instances with [`WEB`] are given the profile that the first `AccountPosture` declares as `web`.
+    pub attach: bool,
 }
 
 /// The target that a wish is for.
@@ -157,7 +197,7 @@ impl Wish {
         if let Some(tag) = self.tag {
             endpoints["tags"] = json!([{ "key": "CostCenter", "value": tag }]);
         }
-        json!({
+        let mut spec = json!({
             "target": {
                 "accountRef": { "name": target.account }, "region": target.region, "vpcId": target.vpc,
             },
@@ -167,7 +207,18 @@ impl Wish {
             "capabilities": self.capabilities,
             "endpoints": endpoints,
             "dns": { "attributes": self.dns },
-        })
+        });
+        if self.attach {
+            let (key, value) = WEB;
+            spec["instances"] = json!({ "profileAttachment": {
+                "policy": "WhenMissing",
+                "accountPostureRef": { "name": account_posture(0).2 },
+                "profile": "web",
+                "selector": [{ "key": key, "values": [value] }],
+                "maxPerPass": 2,
+            } });
+        }
+        spec
     }
 }
 
@@ -188,6 +239,16 @@ pub enum Deed {
     Request(usize),
     /// The object of an account is deleted.
     Account(usize),
+    /// The posture of a region is edited.
+    EditRegion(usize, RegionWish),
+    /// The posture of an account is edited.
+    EditAccount(usize, RolesWish),
+    /// Something happens to a posture of a region or an account: first those of regions, then those of accounts.
+    Posture(usize, Change),
+    /// The guardrails of an account are edited.
+    Rails(usize, Rails),
+    /// Somebody does something in one of the regions and accounts that have postures.
+    Act(usize, Act),
     /// A second posture for the same VPC appears, or goes.
     Rival(usize, bool),
     /// The namespace's grant is taken away, or given back.
@@ -258,6 +319,33 @@ pub enum Deed {
     Clock(i32),
 }
 
+/// What happens to a posture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is suspended, or resumed.
+    Suspend(bool),
+    /// It is deleted.
+    Delete,
+    /// It is made, or made again where it is gone.
+    Make,
+    /// A look is asked for.
+    Request,
+    /// It is to be abandoned when it is deleted.
+    Abandon,
+}
+
+/// The id of a region's posture.
+#[must_use]
+pub fn region_posture(region: usize) -> Id {
+    (Kind::Region, TEAM.to_owned(), format!("region-{region}"))
+}
+
+/// The id of an account's posture.
+#[must_use]
+pub fn account_posture(account: usize) -> Id {
+    (Kind::AccountPosture, TEAM.to_owned(), format!("roles-{account}"))
+}
+
 /// The id of a VPC's posture.
 #[must_use]
 pub fn posture(vpc: usize) -> Id {
@@ -290,13 +378,18 @@ pub fn role(number: usize) -> String {
 
 /// The spec of an account's object.
 #[must_use]
-pub fn account_spec(number: usize, granted: bool) -> Value {
+pub fn account_spec(number: usize, granted: bool, rails: Rails) -> Value {
     let names: Vec<&str> = if granted { vec![TEAM, RIVALS] } else { vec![RIVALS] };
     json!({
         "accountId": account_id(number),
         "assumeRole": { "roleArn": role(number), "externalId": EXTERNAL_ID },
-        "access": [{ "name": "tests", "namespaces": { "from": "Names", "names": names }, "maxMode": "Enforce" }],
-        "guardrails": { "apiSharePercent": 80 },
+        "access": [{
+            "name": "tests",
+            "namespaces": { "from": "Names", "names": names },
+            "kinds": ["VpcPosture", "RegionPosture", "AccountPosture"],
+            "maxMode": "Enforce",
+        }],
+        "guardrails": rails.spec(number),
     })
 }
 
@@ -312,11 +405,8 @@ fn services() -> impl Strategy<Value = ServiceName> {
 }
 
 fn instances() -> impl Strategy<Value = Instance> {
-    (0..6_usize, any::<bool>(), prop::bool::weighted(0.2)).prop_map(|(subnet, internet, old_agent)| Instance {
-        subnet,
-        internet,
-        old_agent,
-    })
+    (0..6_usize, any::<bool>(), prop::bool::weighted(0.2), any::<bool>())
+        .prop_map(|(subnet, internet, old_agent, web)| Instance { subnet, internet, old_agent, web })
 }
 
 fn foreign() -> impl Strategy<Value = Foreign> {
@@ -354,10 +444,14 @@ pub fn wishes() -> impl Strategy<Value = Wish> {
             0..30_u32,
             prop::sample::select(vec!["Enforce", "Enforce", "Enforce", "Report"]),
             prop::sample::select(vec![None, Some("4711"), Some("4712")]),
+            prop::bool::weighted(0.25),
         ),
     )
         .prop_map(
-            |((observe, capabilities, ec2messages, zones, clients, s3), (adoption, deletion, unused_for, dns, tag))| {
+            |(
+                (observe, capabilities, ec2messages, zones, clients, s3),
+                (adoption, deletion, unused_for, dns, tag, attach),
+            )| {
                 Wish {
                     observe,
                     capabilities,
@@ -370,6 +464,7 @@ pub fn wishes() -> impl Strategy<Value = Wish> {
                     unused_for,
                     dns,
                     tag,
+                    attach,
                 }
             },
         )
@@ -390,8 +485,8 @@ fn vpcs() -> impl Strategy<Value = Vpc> {
         })
 }
 
-fn denials() -> impl Strategy<Value = Operation> {
-    let all: Vec<Operation> = Operation::ALL.iter().filter(|o| o.service() == "ec2").copied().collect();
+fn denials(services: &'static [&'static str]) -> impl Strategy<Value = Operation> {
+    let all: Vec<Operation> = Operation::ALL.iter().filter(|o| services.contains(&o.service())).copied().collect();
     prop::sample::select(all)
 }
 
@@ -423,7 +518,7 @@ fn deeds() -> impl Strategy<Value = Deed> {
         1 => n().prop_map(Deed::Cidr),
         2 => (n(), foreign()).prop_map(|(v, f)| Deed::Make(v, f)),
         1 => (n(), services(), any::<bool>()).prop_map(|(v, s, on)| Deed::Zone(v, s, on)),
-        2 => (0..2_usize, denials(), any::<bool>()).prop_map(|(a, o, on)| Deed::Deny(a, o, on)),
+        2 => (0..2_usize, denials(&["ec2"]), any::<bool>()).prop_map(|(a, o, on)| Deed::Deny(a, o, on)),
         6 => (1..30_u32, percent(), percent(), percent(), 0..3_u32)
             .prop_map(|(minutes, throttle, error, lost, latency)| Deed::Storm { minutes, throttle, error, lost, latency }),
         4 => (1..10_u32, percent(), percent(), percent())
@@ -435,7 +530,53 @@ fn deeds() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// Draws worlds.
+/// What happens in worlds with postures of regions and accounts, besides.
+fn further_deeds() -> impl Strategy<Value = Deed> {
+    let n = || 0..4_usize;
+    let change = prop_oneof![
+        2 => any::<bool>().prop_map(Change::Suspend),
+        4 => Just(Change::Delete),
+        4 => Just(Change::Make),
+        1 => Just(Change::Request),
+        1 => Just(Change::Abandon),
+    ];
+    prop_oneof![
+        5 => (n(), region_wishes()).prop_map(|(r, w)| Deed::EditRegion(r, w)),
+        5 => (n(), roles_wishes()).prop_map(|(a, w)| Deed::EditAccount(a, w)),
+        8 => (n(), change).prop_map(|(p, c)| Deed::Posture(p, c)),
+        2 => (0..2_usize, rails()).prop_map(|(a, r)| Deed::Rails(a, r)),
+        16 => (n(), acts()).prop_map(|(p, a)| Deed::Act(p, a)),
+        1 => (0..2_usize, denials(&["ssm", "iam", "ec2", "events", "cloudtrail", "sns", "s3", "logs", "kms"]), any::<bool>()).prop_map(|(a, o, on)| Deed::Deny(a, o, on)),
+        12 => deeds(),
+    ]
+}
+
+/// Regions and accounts with postures, their guardrails, what others did, and a story.
+type Further = (Vec<RegionWorld>, Vec<AccountWorld>, [Rails; 2], Vec<(usize, Act)>, Vec<(u32, Deed)>);
+
+fn further() -> impl Strategy<Value = Further> {
+    let account = || prop::bool::weighted(0.2).prop_map(usize::from);
+    let late = || prop::bool::weighted(0.2);
+    let region = (account(), prop::bool::weighted(0.3), late(), region_wishes())
+        .prop_map(|(account, region, late, wish)| RegionWorld { account, region: region.into(), late, wish });
+    let roles =
+        (account(), late(), roles_wishes()).prop_map(|(account, late, wish)| AccountWorld { account, late, wish });
+    let rails = (rails(), rails(), prop::bool::weighted(0.6));
+    (
+        prop::collection::vec(region, 0..=2),
+        prop::collection::vec(roles, 0..=2),
+        rails.prop_map(|(one, other, open)| if open { [Rails::OPEN; 2] } else { [one, other] }),
+        prop::collection::vec((0..4_usize, acts()), 0..4),
+        prop::collection::vec((waits(), further_deeds()), 0..14),
+    )
+}
+
+/// Mostly soon after one another, so that deeds meet; sometimes after all has settled.
+fn waits() -> impl Strategy<Value = u32> {
+    prop::sample::select(vec![0_u32, 0, 1, 3, 10, 30, 60, 120, 700, 1500])
+}
+
+/// Draws worlds: of some, VPCs are all that there is.
 pub fn worlds() -> impl Strategy<Value = World> {
     let manners = (
         prop::sample::select(vec![0, 0, 5, 30]),
@@ -444,8 +585,24 @@ pub fn worlds() -> impl Strategy<Value = World> {
         prop::sample::select(vec![1, 30, 200]),
     )
         .prop_map(|(late, flicker, pending, deleting)| Manners { late, flicker, pending, deleting });
-    // Mostly soon after one another, so that deeds meet; sometimes after all has settled.
-    let waits = prop::sample::select(vec![0_u32, 0, 1, 3, 10, 30, 60, 120, 700, 1500]);
-    (any::<u64>(), prop::collection::vec(vpcs(), 1..3), manners, prop::collection::vec((waits, deeds()), 0..14))
-        .prop_map(|(seed, vpcs, aws, script)| World { seed, vpcs, aws, script })
+    let of_vpcs =
+        (any::<u64>(), prop::collection::vec(vpcs(), 1..3), manners, prop::collection::vec((waits(), deeds()), 0..14));
+    (of_vpcs, prop::option::weighted(0.65, (further(), prop::bool::weighted(0.3)))).prop_map(
+        |((seed, mut vpcs, aws, script), further)| match further {
+            None => World {
+                seed,
+                vpcs,
+                regions: Vec::new(),
+                accounts: Vec::new(),
+                rails: [Rails::OPEN; 2],
+                before: Vec::new(),
+                aws,
+                script,
+            },
+            Some(((regions, accounts, rails, before, script), beside)) => {
+                vpcs.truncate(usize::from(beside || (regions.is_empty() && accounts.is_empty())));
+                World { seed, vpcs, regions, accounts, rails, before, aws, script }
+            }
+        },
+    )
 }

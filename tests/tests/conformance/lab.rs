@@ -7,8 +7,15 @@ use async_trait::async_trait;
 use ssm_ready_cloud::Cloud;
 use ssm_ready_core::{
     calls::Operation,
-    facts::{IngressRule, Principal, RoleStep, Scope, Tags},
-    ids::{AccountId, EndpointId, InstanceId, Region, RoleArn, RouteTableId, Secret, SecurityGroupId, SubnetId, VpcId},
+    facts::{
+        IngressRule, Principal, RoleStep, Scope, Tags,
+        audit::Selector,
+        settings::{MetadataField, Setting},
+    },
+    ids::{
+        AccountId, BucketName, EndpointId, InstanceId, PolicyArn, ProfileName, Region, RoleArn, RouteTableId, Secret,
+        SecurityGroupId, SubnetId, VpcId,
+    },
 };
 
 /// The region of every case, unless it says otherwise.
@@ -105,7 +112,7 @@ pub enum Casing {
 pub enum Rule {
     /// How long endpoints that change from now on are in these states; the last is deleted, but listed.
     Lives { pending: Duration, deleting: Duration, listed: Duration },
-    /// New endpoints and security groups are not found before.
+    /// New endpoints, security groups, roles and instance profiles are not found before.
     VisibleAfter(Duration),
     /// What pending endpoints of a service (its short name) end in, as AWS's model spells it.
     Outcome { service: &'static str, state: &'static str },
@@ -119,6 +126,14 @@ pub enum Rule {
     Missing(&'static str),
     /// The service is in these zones of the region alone (`a`, `b`, ...).
     Zones { service: &'static str, zones: &'static [&'static str] },
+    /// The region of the place does not have a setting.
+    MissingSetting(Setting),
+    /// How long a new version of a document takes to be active, from now on. No time, until a case says otherwise.
+    DocumentTakes(Duration),
+    /// How many versions a document may have.
+    DocumentVersions(usize),
+    /// How many managed policies a role may have.
+    RolePolicies(usize),
     /// The region of the place is not enabled for the account.
     RegionDisabled,
     /// AWS counts calls, and refuses those over its rates.
@@ -141,6 +156,54 @@ pub enum Weather {
     /// DeleteVpcEndpoints answers 200 and deletes nothing: everything is in `Unsuccessful`, with `InternalError`.
     Unsuccessful,
 }
+
+/// An instance to be launched.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Launch<'a> {
+    /// Its instance profile.
+    pub profile: Option<&'a ProfileName>,
+    /// Its `HttpTokens`: `optional` or `required`.
+    pub tokens: Option<&'static str>,
+    /// Its `HttpEndpoint`: `enabled` or `disabled`.
+    pub endpoint: Option<&'static str>,
+}
+
+/// What a KMS key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyUse {
+    /// Symmetric, for encryption and decryption.
+    Encrypt,
+    /// Asymmetric, for signatures.
+    Sign,
+}
+
+/// A trail to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewTrail<'a> {
+    pub name: &'static str,
+    /// The region that it is made in.
+    pub home: &'static str,
+    /// Whether it is of all regions.
+    pub multi_region: bool,
+    /// Whether it is started.
+    pub logging: bool,
+    /// What it is told to record, if it is.
+    pub selectors: &'a [Selector],
+    /// The account that makes it for the organisation, if it is of one.
+    pub organisation: Option<&'a Place>,
+}
+
+/// What somebody does to the rule that reports sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleDeed<'a> {
+    /// Disables it.
+    Disable,
+    /// Sets a target, which sends a text of its own instead of the event.
+    Target { id: &'a str, arn: &'a str },
+}
+
+/// Metadata defaults that the organisation sets, and what it says to those who try to change them.
+pub type Decree<'a> = (&'a [(MetadataField, &'a str)], &'a str);
 
 /// Something that plays AWS. Every case has places of its own, so that cases do not meet.
 #[async_trait]
@@ -227,6 +290,51 @@ pub trait Lab: Debug + Send + Sync {
     /// Puts an endpoint into a state (as AWS's model spells it), in which it stays for a while at least.
     async fn endpoint_state(&self, at: &Place, endpoint: &EndpointId, state: &str) -> Result<()>;
 
+    /// Launches an instance that runs.
+    async fn launch(&self, at: &Place, subnet: &SubnetId, launch: Launch<'_>) -> Result<InstanceId>;
+
+    /// Somebody else sets a service setting.
+    async fn foreign_setting(&self, at: &Place, setting: Setting, value: &str) -> Result<()>;
+
+    /// The organisation sets the metadata defaults of the place by a declarative policy.
+    async fn decree(&self, at: &Place, decree: Decree<'_>) -> Result<()>;
+
+    /// A managed policy of the account's own, which allows something.
+    async fn policy(&self, at: &Place, name: &str) -> Result<PolicyArn>;
+
+    /// Somebody else puts an inline policy into a role.
+    async fn foreign_inline(&self, at: &Place, role: &str, name: &str, text: &str) -> Result<()>;
+
+    /// A bucket of the place's account and region, encrypted by default with an algorithm, and a key if it is given.
+    async fn bucket(&self, at: &Place, name: &BucketName, by: Option<(&str, Option<&str>)>) -> Result<()>;
+
+    /// Deletes a bucket.
+    async fn delete_bucket(&self, at: &Place, name: &BucketName) -> Result<()>;
+
+    /// A log group, encrypted with a key, by its ARN.
+    async fn log_group(&self, at: &Place, name: &str, key: Option<&str>) -> Result<()>;
+
+    /// Deletes a log group.
+    async fn delete_log_group(&self, at: &Place, name: &str) -> Result<()>;
+
+    /// A KMS key that is enabled; its ARN.
+    async fn kms_key(&self, at: &Place, of: KeyUse) -> Result<String>;
+
+    /// Disables a key, by its id.
+    async fn disable_key(&self, at: &Place, id: &str) -> Result<()>;
+
+    /// Has a key deleted some day, by its id.
+    async fn delete_key(&self, at: &Place, id: &str) -> Result<()>;
+
     /// From now on an AWS service manages the endpoint.
     async fn requester_managed(&self, at: &Place, endpoint: &EndpointId) -> Result<()>;
+
+    /// A topic of the account, with a policy in the place of AWS's own, if that is given, and a key.
+    async fn topic(&self, at: &Place, name: &str, policy: Option<&str>, key: Option<&str>) -> Result<String>;
+
+    /// A trail.
+    async fn trail(&self, at: &Place, trail: NewTrail<'_>) -> Result<String>;
+
+    /// Somebody does something to the rule that reports sessions.
+    async fn foreign_rule(&self, at: &Place, deed: RuleDeed<'_>) -> Result<()>;
 }

@@ -12,23 +12,33 @@ use anyhow::{Context as _, Result, bail};
 use async_trait::async_trait;
 use ipnet::IpNet;
 use jiff::Timestamp;
+use serde_json::json;
 use ssm_ready_cloud::{
     Cloud,
     sim::{
         Actor, HostedZone, Injected, NewInstance, NewSubnet, NewVpc, Offer, Open, OutcomeRule, Planned, Record, Sim,
-        World,
+        SimBucket, SimKey, SimTrail, World,
     },
 };
 use ssm_ready_core::{
     calls::Operation,
-    facts::{EndpointState, IngressRule, RuleSource, Tags},
-    ids::{AccountId, EndpointId, InstanceId, Region, RoleArn, RouteTableId, SecurityGroupId, SubnetId, VpcId},
+    facts::{
+        EndpointState, IngressRule, RuleSource, Tags,
+        audit::Topic,
+        settings::Setting,
+        targets::{BucketEncryption, LogGroup},
+    },
+    ids::{
+        AccountId, BucketName, EndpointId, InstanceId, PolicyArn, Region, RoleArn, RouteTableId, SecurityGroupId,
+        SubnetId, VpcId,
+    },
     write::{Write, Written},
 };
 use tokio::time::Instant;
 
 use crate::lab::{
-    DELETING, ELSEWHERE, EXTERNAL_ID, Families, LISTED, Lab, Life, Node, PENDING, Ping, Place, REGION, Rule, Weather,
+    DELETING, Decree, ELSEWHERE, EXTERNAL_ID, Families, KeyUse, LISTED, Lab, Launch, Life, NewTrail, Node, PENDING,
+    Ping, Place, REGION, Rule, RuleDeed, Weather,
 };
 
 /// What the cases have on their stages beside what the simulator makes by itself.
@@ -41,6 +51,7 @@ const SILENT: Duration = Duration::from_secs(3600);
 pub struct SimLab {
     sim: Sim,
     accounts: AtomicU64,
+    keys: AtomicU64,
 }
 
 /// The lab of one case. Its time is that of the runtime, which is to be a paused one.
@@ -55,8 +66,9 @@ pub async fn open() -> Result<SimLab> {
         // Nobody says how long these take, so no case may rest on it.
         world.weather.gateway_takes = (PENDING / 2).into();
         world.weather.modify_pending_for = (PENDING / 2).into();
+        world.weather.document_takes = Duration::ZERO.into();
     });
-    Ok(SimLab { sim, accounts: AtomicU64::new(100_000_000_001) })
+    Ok(SimLab { sim, accounts: AtomicU64::new(100_000_000_001), keys: AtomicU64::new(0) })
 }
 
 impl SimLab {
@@ -165,6 +177,10 @@ impl Lab for SimLab {
                         service.fact.zones = zones.iter().map(|zone| format!("{region}{zone}")).collect();
                     }
                 }
+                Rule::MissingSetting(setting) => world.set_provisioned(account, region, setting, false),
+                Rule::DocumentTakes(span) => world.weather.document_takes = span.into(),
+                Rule::DocumentVersions(most) => world.region_mut(account, region).quotas.document_versions = most,
+                Rule::RolePolicies(most) => world.iam_mut(account).quotas.policies_per_role = most,
                 Rule::RegionDisabled => {
                     world.add_region(account, region, Offer::default());
                     world.add_account(account).disabled_regions.insert(region.clone());
@@ -350,8 +366,130 @@ impl Lab for SimLab {
         Ok(())
     }
 
+    async fn launch(&self, at: &Place, subnet: &SubnetId, launch: Launch<'_>) -> Result<InstanceId> {
+        let new = NewInstance {
+            profile: launch.profile.cloned(),
+            imds_v1: launch.tokens.map(|tokens| tokens == "optional"),
+            imds: launch.endpoint.map(|endpoint| endpoint == "enabled"),
+            ..NewInstance::default()
+        };
+        Ok(self.sim.with(|world| world.add_instance(&at.account, &at.region, subnet, new)))
+    }
+
+    async fn foreign_setting(&self, at: &Place, setting: Setting, value: &str) -> Result<()> {
+        Ok(self.sim.with(|w| w.set_setting(&Actor::QuickSetup, &at.account, &at.region, setting, value))?)
+    }
+
+    async fn decree(&self, at: &Place, (values, message): Decree<'_>) -> Result<()> {
+        let values = values.iter().map(|(field, value)| (*field, (*value).to_owned())).collect();
+        self.sim.with(|w| w.set_declarative_policy(&at.account, &at.region, Some((values, message))));
+        Ok(())
+    }
+
+    async fn policy(&self, at: &Place, name: &str) -> Result<PolicyArn> {
+        let arn = PolicyArn::from(format!("arn:aws:iam::{}:policy/{name}", at.account));
+        self.sim.with(|world| world.add_policy(&at.account, &arn));
+        Ok(arn)
+    }
+
+    async fn foreign_inline(&self, at: &Place, role: &str, name: &str, text: &str) -> Result<()> {
+        let put = |world: &mut World| {
+            world.put_inline_policy(&Actor::Person, &at.account, &at.region, &role.into(), name, text)
+        };
+        self.sim.with(put).map_err(|refusal| anyhow::anyhow!("{refusal:?}"))
+    }
+
+    async fn bucket(&self, at: &Place, name: &BucketName, by: Option<(&str, Option<&str>)>) -> Result<()> {
+        let mut bucket = SimBucket::default();
+        if let Some((algorithm, key)) = by {
+            let [algorithm, key] = [Some(algorithm), key].map(|text| text.map(str::to_owned));
+            bucket.encryption = BucketEncryption { algorithm, key };
+        }
+        self.sim.with(|world| world.add_bucket(&at.account, &at.region, name, bucket));
+        Ok(())
+    }
+
+    async fn delete_bucket(&self, at: &Place, name: &BucketName) -> Result<()> {
+        self.sim.with(|world| world.change_bucket(&Actor::Person, &at.account, &at.region, name, None));
+        Ok(())
+    }
+
+    async fn log_group(&self, at: &Place, name: &str, key: Option<&str>) -> Result<()> {
+        let group = LogGroup { kms_key: key.map(str::to_owned) };
+        self.sim.with(|world| world.add_log_group(&at.account, &at.region, &name.into(), group));
+        Ok(())
+    }
+
+    async fn delete_log_group(&self, at: &Place, name: &str) -> Result<()> {
+        self.sim.with(|world| world.change_log_group(&Actor::Person, &at.account, &at.region, &name.into(), None));
+        Ok(())
+    }
+
+    async fn kms_key(&self, at: &Place, of: KeyUse) -> Result<String> {
+        let id = format!("0a1b2c3d-1111-2222-3333-{:012}", self.keys.fetch_add(1, Ordering::Relaxed));
+        let mut key = SimKey::new(&at.account, &at.region, &id);
+        if of == KeyUse::Sign {
+            let [usage, spec] = ["SIGN_VERIFY", "RSA_2048"].map(str::to_owned);
+            (key.fact.usage, key.fact.spec) = (usage, spec);
+        }
+        let arn = key.fact.arn.clone();
+        self.sim.with(|world| world.add_key(&at.account, &at.region, &id, key));
+        Ok(arn)
+    }
+
+    async fn disable_key(&self, at: &Place, id: &str) -> Result<()> {
+        self.sim.with(|world| world.change_key(&Actor::Person, &at.account, &at.region, id, "Disabled"));
+        Ok(())
+    }
+
+    async fn delete_key(&self, at: &Place, id: &str) -> Result<()> {
+        self.sim.with(|world| world.change_key(&Actor::Person, &at.account, &at.region, id, "PendingDeletion"));
+        Ok(())
+    }
+
     async fn requester_managed(&self, at: &Place, endpoint: &EndpointId) -> Result<()> {
         self.sim.with(|world| world.set_requester_managed(&at.account, &at.region, endpoint, true));
+        Ok(())
+    }
+
+    async fn topic(&self, at: &Place, name: &str, policy: Option<&str>, key: Option<&str>) -> Result<String> {
+        let arn = format!("arn:aws:sns:{}:{}:{name}", at.region, at.account);
+        // As AWS makes it: for its own account.
+        let own = json!({ "Version": "2008-10-17", "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "AWS": "*" },
+            "Action": ["SNS:Publish", "SNS:GetTopicAttributes"],
+            "Resource": arn,
+            "Condition": { "StringEquals": { "AWS:SourceOwner": at.account } },
+        }] });
+        let policy = policy.map_or_else(|| own.to_string(), str::to_owned);
+        let topic = Topic { policy: Some(policy), key: key.map(str::to_owned) };
+        self.sim.with(|world| world.add_topic(&at.account, &at.region, &arn, topic));
+        Ok(arn)
+    }
+
+    async fn trail(&self, at: &Place, trail: NewTrail<'_>) -> Result<String> {
+        let NewTrail { name, home, multi_region, logging, selectors, organisation } = trail;
+        let account = organisation.unwrap_or(at).account.clone();
+        let arn = format!("arn:aws:cloudtrail:{home}:{account}:trail/{name}");
+        // The simulator keeps what a region shows: of other regions, those of all.
+        if multi_region || home == at.region.as_str() {
+            let selectors = selectors.to_vec();
+            let shown = SimTrail { account, home_region: home.to_owned(), multi_region, logging, selectors };
+            self.sim.with(|world| world.add_trail(&at.account, &at.region, &arn, shown));
+        }
+        Ok(arn)
+    }
+
+    async fn foreign_rule(&self, at: &Place, deed: RuleDeed<'_>) -> Result<()> {
+        self.sim.with(|world| {
+            world.change_audit_rule(&Actor::Person, &at.account, &at.region, |rule| match deed {
+                RuleDeed::Disable => rule.enabled = false,
+                RuleDeed::Target { id, arn } => {
+                    rule.targets.insert(id.to_owned(), (arn.to_owned(), true));
+                }
+            });
+        });
         Ok(())
     }
 }

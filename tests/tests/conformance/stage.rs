@@ -173,6 +173,41 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// A place without a VPC, for what is there once for a region or an account.
+pub struct Desk<'a> {
+    pub lab: &'a dyn Lab,
+    pub at: Place,
+    pub scope: Scope,
+}
+
+impl<'a> Desk<'a> {
+    pub async fn set(lab: &'a dyn Lab) -> Result<Self> {
+        let at = lab.place().await?;
+        Ok(Self { lab, scope: at.scope(), at })
+    }
+
+    /// The port, after a moment in which AWS's buckets fill up: Systems Manager and IAM allow but five calls at once.
+    pub async fn cloud(&self) -> Arc<dyn Cloud> {
+        self.lab.cloud_after(Duration::from_secs(3)).await
+    }
+
+    pub async fn write(&self, write: Write) -> Result<Written, Fault> {
+        self.cloud().await.write(&self.scope, &write).await
+    }
+
+    /// A write that is done.
+    pub async fn done(&self, write: Write) -> Result<()> {
+        let written = self.write(write).await?;
+        ensure!(written == Written::Done, "{written:?}");
+        Ok(())
+    }
+
+    /// Lets time pass, and a moment more.
+    pub async fn pass(&self, span: Duration) -> Result<()> {
+        self.lab.pass_time(span + Duration::from_secs(1)).await
+    }
+}
+
 fn unexpected(written: &Written) -> Fault {
     Fault::from_answer(
         ssm_ready_core::calls::Operation::GetCallerIdentity,

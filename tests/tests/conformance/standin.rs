@@ -15,8 +15,15 @@ use serde_json::{Value, json};
 use ssm_ready_cloud::{AwsCloud, Cloud, Unobserved};
 use ssm_ready_core::{
     calls::Operation,
-    facts::{IngressRule, RuleSource, Tags},
-    ids::{AccountId, EndpointId, InstanceId, Region, RoleArn, RouteTableId, SecurityGroupId, SubnetId, VpcId},
+    facts::{
+        IngressRule, RuleSource, Tags,
+        audit::{AUDIT_RULE, Comparison, Selector},
+        settings::Setting,
+    },
+    ids::{
+        AccountId, BucketName, EndpointId, InstanceId, PolicyArn, Region, RoleArn, RouteTableId, SecurityGroupId,
+        SubnetId, VpcId,
+    },
 };
 use ssm_ready_tests::{
     Flavour, HUB_ACCOUNT, Standin,
@@ -25,7 +32,8 @@ use ssm_ready_tests::{
 use tokio::sync::OnceCell;
 
 use crate::lab::{
-    Casing, DELETING, EXTERNAL_ID, Families, LISTED, Lab, Life, Node, PENDING, Ping, Place, REGION, Rule, Weather,
+    Casing, DELETING, Decree, EXTERNAL_ID, Families, KeyUse, LISTED, Lab, Launch, Life, NewTrail, Node, PENDING, Ping,
+    Place, REGION, Rule, RuleDeed, Weather,
 };
 
 /// The stand-in, and the places of one case.
@@ -48,6 +56,11 @@ pub async fn open() -> Result<StandinLab> {
 impl StandinLab {
     async fn query(&self, at: &Place, service: &str, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
         self.standin.query(at.account.as_str(), at.region.as_str(), service, action, parameters).await
+    }
+
+    /// What the account's root does by AWS's command line, for services that have another protocol.
+    async fn aws(&self, at: &Place, arguments: &[&str]) -> Result<Value> {
+        self.standin.aws(at.account.as_str(), at.region.as_str(), arguments).await
     }
 
     async fn ec2(&self, at: &Place, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
@@ -204,6 +217,7 @@ impl Lab for StandinLab {
             Rule::VisibleAfter(span) => json!({
                 "endpoint_visibility_delay_seconds": span.as_secs_f64(),
                 "group_visibility_delay_seconds": span.as_secs_f64(),
+                "iam_visibility_delay_seconds": span.as_secs_f64(),
             }),
             Rule::Outcome { service, state } => {
                 let error = json!({ "code": "OutOfOrder", "message": "The service could not be connected." });
@@ -221,6 +235,10 @@ impl Lab for StandinLab {
                 let names: Vec<String> = zones.iter().map(|zone| format!("{region}{zone}")).collect();
                 json!({ "service_zones": { format!("{region}/{service}"): names } })
             }
+            Rule::MissingSetting(setting) => json!({ "service_settings_missing": { region.as_str(): [setting.id()] } }),
+            Rule::DocumentTakes(span) => json!({ "document_pending_seconds": span.as_secs_f64() }),
+            Rule::DocumentVersions(most) => json!({ "document_version_quota": most }),
+            Rule::RolePolicies(most) => json!({ "role_policy_quota": most }),
             Rule::TokenBuckets => json!({ "buckets": true }),
             Rule::RegionDisabled => json!({ "disabled_regions": [[at.account, region]] }),
         };
@@ -414,8 +432,163 @@ impl Lab for StandinLab {
         self.tell(format!("endpoints/{endpoint}"), at, json!({ "state": lower(state) })).await
     }
 
+    async fn launch(&self, at: &Place, subnet: &SubnetId, launch: Launch<'_>) -> Result<InstanceId> {
+        let mut list = List::default();
+        for (name, value) in
+            [("ImageId", "ami-12345678"), ("MinCount", "1"), ("MaxCount", "1"), ("SubnetId", subnet.as_str())]
+        {
+            list.add(name, value);
+        }
+        if let Some(profile) = launch.profile {
+            list.add("IamInstanceProfile.Name", profile.as_str());
+        }
+        for (name, value) in [("HttpTokens", launch.tokens), ("HttpEndpoint", launch.endpoint)] {
+            if let Some(value) = value {
+                list.add(format!("MetadataOptions.{name}"), value);
+            }
+        }
+        self.made(at, "RunInstances", "instanceId", &list.pairs()).await
+    }
+
+    async fn foreign_setting(&self, at: &Place, setting: Setting, value: &str) -> Result<()> {
+        let by = format!("arn:aws:iam::{}:user/somebody", at.account);
+        let what = json!({ "id": setting.id(), "value": value, "modified_by": by });
+        self.tell("service-settings".to_owned(), at, what).await
+    }
+
+    async fn decree(&self, at: &Place, (values, message): Decree<'_>) -> Result<()> {
+        let values: BTreeMap<&str, Value> = values
+            .iter()
+            .map(|(field, value)| {
+                // The hop limit is a number.
+                let number = value.parse::<i32>().map(Value::from);
+                (field.name(), number.unwrap_or_else(|_| Value::from(*value)))
+            })
+            .collect();
+        let what = json!({ "values": values, "exception_message": message });
+        self.tell("metadata-defaults".to_owned(), at, what).await
+    }
+
+    async fn policy(&self, at: &Place, name: &str) -> Result<PolicyArn> {
+        let statement = json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*" });
+        let text = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+        let parameters = [("PolicyName", name), ("PolicyDocument", text.as_str())];
+        let answer = self.query(at, "iam", "CreatePolicy", &parameters).await?;
+        Ok(element(&answer, "Arn").with_context(|| format!("no Arn in {answer}"))?.into())
+    }
+
+    async fn foreign_inline(&self, at: &Place, role: &str, name: &str, text: &str) -> Result<()> {
+        let parameters = [("RoleName", role), ("PolicyName", name), ("PolicyDocument", text)];
+        self.query(at, "iam", "PutRolePolicy", &parameters).await.map(drop)
+    }
+
+    async fn bucket(&self, at: &Place, name: &BucketName, by: Option<(&str, Option<&str>)>) -> Result<()> {
+        let place = format!("LocationConstraint={}", at.region);
+        let create = ["s3api", "create-bucket", "--bucket", name.as_str(), "--create-bucket-configuration", &place];
+        self.aws(at, &create).await?;
+        let Some((algorithm, key)) = by else { return Ok(()) };
+        let mut default = json!({ "SSEAlgorithm": algorithm });
+        if let Some(key) = key {
+            default["KMSMasterKeyID"] = json!(key);
+        }
+        let rules = json!({ "Rules": [{ "ApplyServerSideEncryptionByDefault": default }] }).to_string();
+        let put = ["s3api", "put-bucket-encryption", "--bucket", name.as_str()];
+        self.aws(at, &[&put[..], &["--server-side-encryption-configuration", &rules]].concat()).await.map(drop)
+    }
+
+    async fn delete_bucket(&self, at: &Place, name: &BucketName) -> Result<()> {
+        self.aws(at, &["s3api", "delete-bucket", "--bucket", name.as_str()]).await.map(drop)
+    }
+
+    async fn log_group(&self, at: &Place, name: &str, key: Option<&str>) -> Result<()> {
+        let mut create = vec!["logs", "create-log-group", "--log-group-name", name];
+        if let Some(key) = key {
+            create.extend(["--kms-key-id", key]);
+        }
+        self.aws(at, &create).await.map(drop)
+    }
+
+    async fn delete_log_group(&self, at: &Place, name: &str) -> Result<()> {
+        self.aws(at, &["logs", "delete-log-group", "--log-group-name", name]).await.map(drop)
+    }
+
+    async fn kms_key(&self, at: &Place, of: KeyUse) -> Result<String> {
+        let mut create = vec!["kms", "create-key"];
+        if of == KeyUse::Sign {
+            create.extend(["--key-usage", "SIGN_VERIFY", "--key-spec", "RSA_2048"]);
+        }
+        let made = self.aws(at, &create).await?;
+        Ok(made["KeyMetadata"]["Arn"].as_str().with_context(|| format!("no Arn in {made}"))?.to_owned())
+    }
+
+    async fn disable_key(&self, at: &Place, id: &str) -> Result<()> {
+        self.aws(at, &["kms", "disable-key", "--key-id", id]).await.map(drop)
+    }
+
+    async fn delete_key(&self, at: &Place, id: &str) -> Result<()> {
+        self.aws(at, &["kms", "schedule-key-deletion", "--key-id", id]).await.map(drop)
+    }
+
     async fn requester_managed(&self, at: &Place, endpoint: &EndpointId) -> Result<()> {
         self.tell(format!("endpoints/{endpoint}"), at, json!({ "requester_managed": true })).await
+    }
+
+    async fn topic(&self, at: &Place, name: &str, policy: Option<&str>, key: Option<&str>) -> Result<String> {
+        let answer = self.query(at, "sns", "CreateTopic", &[("Name", name)]).await?;
+        let arn = element(&answer, "TopicArn").with_context(|| format!("no TopicArn in {answer}"))?.to_owned();
+        for (attribute, value) in [("Policy", policy), ("KmsMasterKeyId", key)] {
+            if let Some(value) = value {
+                let parameters = [("TopicArn", arn.as_str()), ("AttributeName", attribute), ("AttributeValue", value)];
+                self.query(at, "sns", "SetTopicAttributes", &parameters).await?;
+            }
+        }
+        Ok(arn)
+    }
+
+    async fn trail(&self, at: &Place, trail: NewTrail<'_>) -> Result<String> {
+        let NewTrail { name, home, multi_region, logging, selectors, organisation } = trail;
+        let owner = organisation.unwrap_or(at);
+        let aws = async |command: &str, arguments: &[&str]| {
+            let all: Vec<&str> = ["cloudtrail", command].iter().chain(arguments).copied().collect();
+            self.standin.aws(owner.account.as_str(), home, &all).await
+        };
+        let mut arguments = vec!["--name", name, "--s3-bucket-name", "trails"];
+        if multi_region {
+            arguments.push("--is-multi-region-trail");
+        }
+        if organisation.is_some() {
+            arguments.push("--is-organization-trail");
+            let organizations = json!({ at.account.as_str(): "o-1", owner.account.as_str(): "o-1" });
+            self.set(at, json!({ "organizations": organizations })).await?;
+        }
+        let made = aws("create-trail", &arguments).await?;
+        if logging {
+            aws("start-logging", &["--name", name]).await?;
+        }
+        let of_kind = |advanced| -> Vec<Value> {
+            let kind = |s: &&Selector| matches!(s, Selector::Advanced(_)) == advanced;
+            selectors.iter().filter(kind).map(wire_selector).collect()
+        };
+        for (option, advanced) in [("--event-selectors", false), ("--advanced-event-selectors", true)] {
+            let all = of_kind(advanced);
+            if !all.is_empty() {
+                aws("put-event-selectors", &["--trail-name", name, option, &Value::from(all).to_string()]).await?;
+            }
+        }
+        Ok(made["TrailARN"].as_str().with_context(|| format!("no TrailARN in {made}"))?.to_owned())
+    }
+
+    async fn foreign_rule(&self, at: &Place, deed: RuleDeed<'_>) -> Result<()> {
+        let (command, target);
+        let arguments: &[&str] = match deed {
+            RuleDeed::Disable => &["events", "disable-rule", "--name", AUDIT_RULE],
+            RuleDeed::Target { id, arn } => {
+                target = json!([{ "Id": id, "Arn": arn, "Input": "{}" }]).to_string();
+                command = ["events", "put-targets", "--rule", AUDIT_RULE, "--targets", target.as_str()];
+                &command
+            }
+        };
+        self.standin.aws(at.account.as_str(), at.region.as_str(), arguments).await.map(drop)
     }
 }
 
@@ -423,4 +596,24 @@ impl Lab for StandinLab {
 fn lower(state: &str) -> String {
     let mut letters = state.chars();
     letters.next().map_or_else(String::new, |first| first.to_ascii_lowercase().to_string() + letters.as_str())
+}
+
+/// An event selector as the AWS command line takes it.
+fn wire_selector(selector: &Selector) -> Value {
+    match selector {
+        Selector::Basic { management, read_write, excluded } => json!({
+            "ReadWriteType": read_write, "IncludeManagementEvents": management, "ExcludeManagementEventSources": excluded,
+        }),
+        Selector::Advanced(fields) => {
+            let field = |(name, comparisons): &(String, BTreeMap<Comparison, Vec<String>>)| {
+                let mut wire = json!({ "Field": name });
+                for (comparison, texts) in comparisons {
+                    // Its name is that of the variant.
+                    wire[format!("{comparison:?}")] = json!(texts);
+                }
+                wire
+            };
+            json!({ "Name": "of a case", "FieldSelectors": fields.iter().map(field).collect::<Vec<_>>() })
+        }
+    }
 }

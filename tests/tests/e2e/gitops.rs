@@ -59,7 +59,7 @@ fn label(object: &DynamicObject) -> String {
 
 /// Waits until each example has an outcome for its generation, and nothing changes any more.
 async fn settled(rig: &Rig) -> Result<()> {
-    for kind in ["AwsAccount", "VpcPosture"] {
+    for kind in ["AwsAccount", "AccountPosture", "RegionPosture", "VpcPosture"] {
         eventually(SOON, format_args!("every {kind} to have an outcome"), || async {
             let list = objects(&rig.client, kind, None).list(&Default::default()).await?;
             ensure!(!list.items.is_empty(), "there is none");

@@ -186,6 +186,36 @@ impl Site {
         Ok(objects(&self.client, "VpcPosture", Some(NS)).get(name).await?)
     }
 
+    /// A RegionPosture and an AccountPosture come to be ready, and go.
+    async fn region_and_account(&self) -> Result<()> {
+        let kinds = [
+            ("AccountPosture", json!({ "target": { "accountRef": { "name": "prod" } }, "hostManagementRole": {} })),
+            (
+                "RegionPosture",
+                json!({
+                    "target": { "accountRef": { "name": "prod" }, "region": REGION },
+                    "serviceSettings": { "publicDocumentSharing": "Disabled" },
+                }),
+            ),
+        ];
+        for (kind, spec) in kinds {
+            let object = json!({
+                "apiVersion": "ssmready.dev/v1alpha1", "kind": kind,
+                "metadata": { "namespace": NS, "name": "main" }, "spec": spec,
+            });
+            ssm_ready_tests::apply_yaml(&self.client, &object.to_string()).await?;
+            ssm_ready_tests::condition_is(&self.client, kind, Some(NS), "main", ("Ready", "True"), SOON).await?;
+            let api = objects(&self.client, kind, Some(NS));
+            api.delete("main", &Default::default()).await?;
+            eventually(SOON, format_args!("{kind} to go"), || async {
+                ensure!(api.get_opt("main").await?.is_none(), "it is still there");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// Asks for a look at AWS and waits until the posture has been judged by it, with a condition of that status.
     async fn until(&self, name: &str, (type_, status): (&str, &str), token: &str) -> Result<DynamicObject> {
         let api = objects(&self.client, "VpcPosture", Some(NS));
@@ -390,8 +420,10 @@ async fn installed_upgraded_uninstalled_and_installed_again() -> Result<()> {
         })
         .await?;
     }
+    site.region_and_account().await?;
     // Objects that another version of the definitions stored are read as they are; see the other installation.
-    permissions_are_exact(&site, &[("get", "awsaccounts"), ("get", "vpcpostures")]).await?;
+    let unread = ["awsaccounts", "accountpostures", "regionpostures", "vpcpostures"].map(|kind| ("get", kind));
+    permissions_are_exact(&site, &unread).await?;
 
     // Without the chart the objects stay as they are, and so does AWS.
     let mut controller = controller;
@@ -512,7 +544,8 @@ async fn installed_for_one_namespace_over_definitions_of_somebody_else() -> Resu
     let untouched = objects(&site.client, "VpcPosture", Some(others)).get("main").await?;
     ensure!(condition_of(&untouched, "Ready")?.is_none(), "{}", conditions(&untouched));
     ensure!(site.services(&other.id).await?.is_empty(), "{:?}", site.services(&other.id).await?);
-    permissions_are_exact(&site, &[]).await?;
+    site.region_and_account().await?;
+    permissions_are_exact(&site, &[("get", "accountpostures"), ("get", "regionpostures")]).await?;
     controller.ensure_running()?;
     site.helm.run(["uninstall", RELEASE, "--namespace", RELEASE]).await?;
     site.get("main").await?;

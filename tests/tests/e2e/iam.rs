@@ -10,12 +10,22 @@ use serde_json::{Value, json};
 use ssm_ready_cloud::{AwsCloud, Cloud, Unobserved};
 use ssm_ready_core::{
     calls::{Operation, Purpose},
-    facts::{EndpointType, IngressRule, Principal, RoleStep, RuleSource, Scope, Tags, VpcAttribute},
+    facts::{
+        EndpointType, IngressRule, Principal, RoleStep, RuleSource, Scope, Tags, VpcAttribute,
+        audit::{AUDIT_RULE, AUDIT_TARGET},
+        iam::INLINE_POLICY,
+        settings::{DocumentVersion, MetadataField, Setting},
+    },
     fault::Fault,
-    ids::{Region, Secret},
+    iam::Feature,
+    ids::{PolicyArn, Region, Secret},
+    policy::trust,
     reason::Reason,
+    region::aws_policy,
     report::explain,
-    write::{EndpointChange, NewEndpoint, Write, Written},
+    write::{
+        DocumentChange, EndpointChange, NewEndpoint, NewRole, ProfileChange, RoleChange, RuleChange, Write, Written,
+    },
 };
 use ssm_ready_tests::{
     Flavour, HUB_ACCOUNT, Standin, apply_yaml,
@@ -33,6 +43,10 @@ const EXAMPLE_EXTERNAL_ID: &str = "ssmready-7f3c";
 const HUB_ROLE: &str = "ssm-ready-hub";
 const CLUSTER_TAG: &str = "ssmready.dev/cluster";
 const OWNER_TAG: &str = "ssmready.dev/owner";
+const PASS_ROLE: &str = "iam:PassRole";
+const KINDS: &str = "vpc-posture,region-posture,account-posture";
+/// The policies for the kinds beside VpcPosture.
+const OTHER_PARTS: [&str; 2] = ["enforce-region", "enforce-account"];
 
 /// What `ssm-ready iam-policy` prints.
 fn printed(arguments: &[&str]) -> Result<String> {
@@ -63,6 +77,22 @@ async fn put_policy(standin: &Standin, account: &str, region: &str, role: &str, 
     iam(standin, account, region, "PutRolePolicy", &parameters).await
 }
 
+/// Attaches a policy of its own to the account's enforce role.
+async fn attach(standin: &Standin, region: &str, name: &str, text: &str) -> Result<()> {
+    let arn = format!("arn:{}:iam::{ACCOUNT}:policy/{name}", partition(region));
+    let create = [("PolicyName", name), ("PolicyDocument", text)];
+    iam(standin, ACCOUNT, region, "CreatePolicy", &create).await?;
+    iam(standin, ACCOUNT, region, "AttachRolePolicy", &[("RoleName", "ssm-ready"), ("PolicyArn", &arn)]).await
+}
+
+/// Likewise in place of what it was before.
+async fn attach_anew(standin: &Standin, region: &str, name: &str, text: &str) -> Result<()> {
+    let arn = format!("arn:{}:iam::{ACCOUNT}:policy/{name}", partition(region));
+    iam(standin, ACCOUNT, region, "DetachRolePolicy", &[("RoleName", "ssm-ready"), ("PolicyArn", &arn)]).await?;
+    iam(standin, ACCOUNT, region, "DeletePolicy", &[("PolicyArn", &arn)]).await?;
+    attach(standin, region, name, text).await
+}
+
 async fn create_role(standin: &Standin, account: &str, region: &str, role: &str, trust: &str) -> Result<()> {
     iam(standin, account, region, "CreateRole", &[("RoleName", role), ("AssumeRolePolicyDocument", trust)]).await
 }
@@ -77,7 +107,7 @@ async fn roles_in(standin: &Standin, region: &str, arguments: &[&str]) -> Result
     let partition = partition(region);
     let hub = format!("arn:{partition}:iam::{HUB_ACCOUNT}:role/{HUB_ROLE}");
     let print = |part: &str| {
-        let more = ["--part", part, "--partition", partition, "--hub-role-arn", &hub];
+        let more = ["--part", part, "--partition", partition, "--hub-role-arn", &hub, "--kind", KINDS];
         printed(&[&more[..], arguments].concat())
     };
     // A pod gets the role by its service account; here whoever has the account's root key does.
@@ -92,12 +122,18 @@ async fn roles_in(standin: &Standin, region: &str, arguments: &[&str]) -> Result
     create_role(standin, HUB_ACCOUNT, region, HUB_ROLE, &trust.to_string()).await?;
     put_policy(standin, HUB_ACCOUNT, region, HUB_ROLE, "hub", &print("hub")?).await?;
     let (trust, observe, enforce) = (print("trust")?, print("observe")?, print("enforce")?);
+    let others: Vec<(&str, String)> =
+        OTHER_PARTS.into_iter().map(|part| Ok((part, print(part)?))).collect::<Result<_>>()?;
     create_role(standin, ACCOUNT, region, "ssm-ready", &trust).await?;
     create_role(standin, ACCOUNT, region, "ssm-ready-observe", &trust).await?;
     for role in ["ssm-ready", "ssm-ready-observe"] {
         put_policy(standin, ACCOUNT, region, role, "observe", &observe).await?;
     }
     put_policy(standin, ACCOUNT, region, "ssm-ready", "enforce", &enforce).await?;
+    // Together they are longer than inline policies may be.
+    for (name, text) in others {
+        attach(standin, region, name, &text).await?;
+    }
     standin.settings(&json!({ "enforce_policies": true })).await?;
     let session = [("RoleArn", hub.as_str()), ("RoleSessionName", "controller")];
     let session = standin.query(HUB_ACCOUNT, region, "sts", "AssumeRole", &session).await?;
@@ -318,7 +354,12 @@ async fn the_observe_role_only_observes() -> Result<()> {
         // It lacks what it would need to enforce, and the account says so before anybody needs it.
         let lacking =
             condition_is(&rig.client, "AwsAccount", None, "prod", ("PermissionsReady", "False"), SOON).await?;
-        for operation in Operation::ALL.iter().filter(|operation| operation.writes()) {
+        let kind = ssm_ready_core::iam::Kind::VpcPosture;
+        for operation in Operation::ALL.iter().filter(|operation| operation.writes() && kind.makes(**operation)) {
+            // Few postures give profiles, so that it is not asked about.
+            if *operation == Operation::AssociateIamInstanceProfile {
+                continue;
+            }
             ensure!(lacking.message.contains(&operation.iam_action()), "{operation}: {}", lacking.message);
         }
         ensure!(!lacking.message.contains(":Describe"), "{}", lacking.message);
@@ -351,6 +392,10 @@ impl Bench {
         standin.settings(&life).await?;
         let arguments = ["--external-id", EXTERNAL_ID];
         roles_in(&standin, region, &arguments).await?;
+        // A trail and a topic to be looked at.
+        let trail = ["cloudtrail", "create-trail", "--name", "all", "--s3-bucket-name", "trails"];
+        standin.aws(ACCOUNT, region, &trail).await?;
+        standin.query(ACCOUNT, region, "sns", "CreateTopic", &[("Name", "sessions")]).await?;
         let cloud = cloud(&standin);
         let partition = partition(region);
         let principal = Principal {
@@ -371,9 +416,12 @@ impl Bench {
             read_only: false,
         };
         let region: Region = region.parse()?;
+        // What the calls take that are made by default, and giving instances a profile.
+        let chosen = Feature::ALL.iter().filter(|f| f.is_default() || **f == Feature::ProfileAttachment);
+        let features = chosen.map(|feature| feature.name()).collect::<Vec<_>>().join(",");
         let mut policies = Vec::new();
-        for part in ["observe", "enforce"] {
-            let text = printed(&["--part", part, "--partition", partition])?;
+        for part in ["observe", "enforce"].into_iter().chain(OTHER_PARTS) {
+            let text = printed(&["--part", part, "--partition", partition, "--kind", KINDS, "--feature", &features])?;
             policies.push((part, serde_json::from_str(&text)?));
         }
         Ok(Self { standin, cloud, scope: Scope { principal, region, api_share_percent: 100 }, policies })
@@ -389,7 +437,8 @@ impl Bench {
         let mut found = false;
         for (name, policy) in &self.policies {
             let mut policy = policy.clone();
-            for statement in policy["Statement"].as_array_mut().into_iter().flatten() {
+            let statements = policy["Statement"].as_array_mut().into_iter().flatten();
+            for statement in statements.filter(|statement| statement["Effect"] == "Allow") {
                 let actions = match statement["Action"].take() {
                     Value::Array(actions) => actions,
                     one => vec![one],
@@ -399,7 +448,11 @@ impl Bench {
                 statement["Action"] = if left.is_empty() { json!("none:None") } else { json!(left) };
             }
             let region = self.scope.region.as_str();
-            put_policy(&self.standin, ACCOUNT, region, "ssm-ready", name, &policy.to_string()).await?;
+            if OTHER_PARTS.contains(name) {
+                attach_anew(&self.standin, region, name, &policy.to_string()).await?;
+            } else {
+                put_policy(&self.standin, ACCOUNT, region, "ssm-ready", name, &policy.to_string()).await?;
+            }
         }
         Ok(found)
     }
@@ -438,7 +491,16 @@ impl Bench {
             O::DescribeVpcEndpointServices => cloud.services(scope).await.map(drop),
             O::DescribeNetworkInterfaces => cloud.network_interfaces(scope, &group()).await.map(drop),
             O::SimulatePrincipalPolicy => {
-                for question in ssm_ready_core::iam::questions(&scope.principal, &scope.region, "test", true) {
+                let questions = ssm_ready_core::iam::questions(&ssm_ready_core::iam::Preflight {
+                    principal: &scope.principal,
+                    region: &scope.region,
+                    cluster_id: "test",
+                    writes: true,
+                    kinds: &ssm_ready_core::iam::Kind::ALL.into_iter().collect(),
+                    role_path: "/",
+                    boundary: None,
+                });
+                for question in questions {
                     for said in cloud.permissions(&scope.principal, &scope.region, &question).await? {
                         if !said.allowed {
                             panic!("IAM says that {} is not allowed: {question:?}", said.action);
@@ -488,8 +550,222 @@ impl Bench {
                 }
                 Ok(())
             }
+            O::AssociateIamInstanceProfile => {
+                let like = [
+                    ("ImageId", "ami-12345678"),
+                    ("MinCount", "1"),
+                    ("MaxCount", "1"),
+                    ("SubnetId", &stage.vpc.subnets[0]),
+                ];
+                let made = self.ec2("RunInstances", &like).await.unwrap();
+                let instance = element(&made, "instanceId").unwrap().into();
+                let partition = partition(&stage.region);
+                let profile = format!("arn:{partition}:iam::{ACCOUNT}:instance-profile/ours-{}", stage.number);
+                self.write(Write::AssociateProfile { instance, profile }).await.map(drop)
+            }
+            other if ["events", "cloudtrail", "sns"].contains(&other.service()) => self.call_of_audit(other).await,
+            // Whoever may look is told that there is none.
+            O::GetBucketLocation => cloud.bucket(scope, &"org-session-logs".into()).await.map(drop),
+            O::GetBucketEncryption => cloud.bucket_encryption(scope, &"org-session-logs".into()).await.map(drop),
+            O::DescribeLogGroups => cloud.log_group(scope, &"/ssm/sessions".into()).await.map(drop),
+            O::DescribeKey => cloud.key(scope, &"0a1b2c3d-1111-2222-3333-444455556666".into()).await.map(drop),
+            other => self.call_of_account(other, &stage.number.to_string()).await,
         }
     }
+
+    fn topic(&self) -> String {
+        let region = self.scope.region.as_str();
+        format!("arn:{}:sns:{region}:{ACCOUNT}:sessions", partition(region))
+    }
+
+    /// Makes the call that an operation on session audit stands for: on the rule, which is ours.
+    #[expect(clippy::panic, reason = "a test's own mistake")]
+    async fn call_of_audit(&self, operation: Operation) -> Result<(), Fault> {
+        use Operation as O;
+        let (cloud, scope) = (&self.cloud, &self.scope);
+        let region = scope.region.as_str();
+        let rule = format!("arn:{}:events:{region}:{ACCOUNT}:rule/{AUDIT_RULE}", partition(region));
+        let change = match operation {
+            O::DescribeRule | O::ListTargetsByRule | O::ListTagsForResource => {
+                return cloud.audit_rule(scope).await.map(drop);
+            }
+            O::DescribeTrails | O::GetTrailStatus | O::GetEventSelectors => return cloud.trails(scope).await.map(drop),
+            O::GetTopicAttributes => return cloud.topic(scope, &self.topic()).await.map(drop),
+            O::PutRule => return self.write(audit_rule(Stage::tags())).await.map(drop),
+            O::PutTargets => RuleChange::Target(self.topic()),
+            O::TagResource => RuleChange::Tag { rule, tags: Stage::tags() },
+            O::UntagResource => RuleChange::Untag { rule, keys: [OWNER_TAG.to_owned()].into() },
+            O::RemoveTargets => RuleChange::RemoveTargets([AUDIT_TARGET.to_owned()].into()),
+            O::DeleteRule => RuleChange::Delete,
+            other => panic!("{other} has no call here"),
+        };
+        // An earlier call may have deleted it, or set a target, with which it is not deleted.
+        let _ = self.write(audit_rule(Stage::tags())).await;
+        if operation == O::DeleteRule {
+            let none = RuleChange::RemoveTargets([AUDIT_TARGET.to_owned()].into());
+            let _ = self.write(Write::Rule(none)).await;
+        }
+        self.write(Write::Rule(change)).await.map(drop)
+    }
+
+    /// Makes the call that an operation on settings, documents, roles and profiles stands for, on things that are ours.
+    #[expect(clippy::panic, reason = "a test's own mistake")]
+    async fn call_of_account(&self, operation: Operation, number: &str) -> Result<(), Fault> {
+        use Operation as O;
+        let (cloud, scope) = (&self.cloud, &self.scope);
+        let role = |change| Write::Role { role: format!("ours-{number}").into(), change };
+        let profile = |change| Write::Profile { profile: format!("ours-{number}").into(), change };
+        let spare = |change| Write::Role { role: format!("spare-{number}").into(), change };
+        let spare_profile = |change| Write::Profile { profile: format!("spare-{number}").into(), change };
+        let setting = |setting, value: &str| Write::UpdateSetting { setting, value: value.to_owned() };
+        let tags = || Tags::from([("Team".to_owned(), "a".to_owned())]);
+        let owner = || [OWNER_TAG.to_owned()].into();
+        let writes = match operation {
+            O::GetServiceSetting => {
+                for setting in Setting::ALL {
+                    cloud.setting(scope, setting).await?;
+                }
+                return Ok(());
+            }
+            O::GetDocument => return cloud.session_document(scope, DocumentVersion::Default).await.map(drop),
+            O::DescribeDocument => return cloud.session_document_info(scope).await.map(drop),
+            O::GetInstanceMetadataDefaults => return cloud.metadata_defaults(scope).await.map(drop),
+            O::DescribeRegions => return cloud.regions(scope).await.map(drop),
+            O::GetRole | O::ListAttachedRolePolicies | O::ListRolePolicies | O::GetRolePolicy => {
+                return cloud.role(scope, &format!("ours-{number}").into()).await.map(drop);
+            }
+            O::GetInstanceProfile => return cloud.profile(scope, &format!("ours-{number}").into()).await.map(drop),
+            O::UpdateServiceSetting => vec![
+                setting(Setting::HostManagementRole, &format!("ours-{number}")),
+                setting(Setting::PublicDocumentSharing, "Disable"),
+            ],
+            O::ResetServiceSetting => vec![
+                Write::ResetSetting { setting: Setting::HostManagementRole },
+                Write::ResetSetting { setting: Setting::PublicDocumentSharing },
+            ],
+            O::ModifyInstanceMetadataDefaults => {
+                let values = [(MetadataField::HttpTokens, "required".to_owned())].into();
+                vec![Write::ModifyMetadataDefaults { values }]
+            }
+            O::CreateDocument => {
+                // So that it can be made; where there is none, nobody may delete it.
+                let _ = self.write(Write::Document(DocumentChange::Delete)).await;
+                vec![document()]
+            }
+            O::UpdateDocument => vec![Write::Document(DocumentChange::Update(preferences(number)))],
+            O::UpdateDocumentDefaultVersion => vec![Write::Document(DocumentChange::Use("1".to_owned()))],
+            O::AddTagsToResource => vec![Write::Document(DocumentChange::Tag(tags()))],
+            O::RemoveTagsFromResource => vec![Write::Document(DocumentChange::Untag(owner()))],
+            O::DeleteDocument => vec![Write::Document(DocumentChange::Delete)],
+            O::CreateRole => {
+                let new = new_role(scope.region.as_str());
+                vec![Write::Role { role: format!("new-{number}").into(), change: RoleChange::Create(Box::new(new)) }]
+            }
+            O::UpdateAssumeRolePolicy => vec![role(RoleChange::Trust(trust(&["ssm.amazonaws.com"])))],
+            O::AttachRolePolicy => vec![role(RoleChange::Attach(aws_policy(
+                partition(scope.region.as_str()),
+                "AmazonSSMPatchAssociation",
+            )))],
+            O::DetachRolePolicy => vec![role(RoleChange::Detach(core_policy(scope.region.as_str())))],
+            O::PutRolePolicy => vec![role(RoleChange::PutInline(statements()))],
+            O::DeleteRolePolicy => vec![role(RoleChange::DeleteInline(INLINE_POLICY.to_owned()))],
+            O::PutRolePermissionsBoundary => vec![role(RoleChange::Boundary(core_policy(scope.region.as_str())))],
+            O::TagRole => vec![role(RoleChange::Tag(tags()))],
+            O::UntagRole => vec![role(RoleChange::Untag(owner()))],
+            O::DeleteRole => vec![spare(RoleChange::Delete)],
+            O::CreateInstanceProfile => vec![Write::Profile {
+                profile: format!("new-{number}").into(),
+                change: ProfileChange::Create { path: "/".to_owned(), tags: Stage::tags() },
+            }],
+            O::TagInstanceProfile => vec![profile(ProfileChange::Tag(tags()))],
+            O::UntagInstanceProfile => vec![profile(ProfileChange::Untag(owner()))],
+            O::AddRoleToInstanceProfile => vec![spare_profile(ProfileChange::AddRole(format!("ours-{number}").into()))],
+            O::RemoveRoleFromInstanceProfile => {
+                vec![profile(ProfileChange::RemoveRole(format!("ours-{number}").into()))]
+            }
+            O::DeleteInstanceProfile => {
+                // An earlier call may have put the role in.
+                let _ = self.write(spare_profile(ProfileChange::RemoveRole(format!("ours-{number}").into()))).await;
+                vec![spare_profile(ProfileChange::Delete)]
+            }
+            other => panic!("{other} has no call here"),
+        };
+        if writes.iter().any(|write| matches!(write, Write::Document(_))) && operation != O::CreateDocument {
+            // An earlier call may have deleted it.
+            let _ = self.write(document()).await;
+        }
+        for write in writes {
+            self.write(write).await?;
+        }
+        Ok(())
+    }
+
+    /// A document, a rule, a role and a profile that are ours, and some to spare.
+    async fn set_account(&self, number: usize) -> Result<()> {
+        let region = self.scope.region.as_str();
+        let mut writes = vec![document(), audit_rule(Stage::tags())];
+        for name in ["ours", "spare"] {
+            let (role, profile) = (format!("{name}-{number}"), format!("{name}-{number}"));
+            writes.push(Write::Role {
+                role: role.clone().into(),
+                change: RoleChange::Create(Box::new(new_role(region))),
+            });
+            let create = ProfileChange::Create { path: "/".to_owned(), tags: Stage::tags() };
+            writes.push(Write::Profile { profile: profile.clone().into(), change: create });
+            if name == "ours" {
+                let attach = RoleChange::Attach(core_policy(region));
+                writes.push(Write::Role { role: role.clone().into(), change: attach });
+                let put = RoleChange::PutInline(statements());
+                writes.push(Write::Role { role: role.clone().into(), change: put });
+                let add = ProfileChange::AddRole(role.into());
+                writes.push(Write::Profile { profile: profile.into(), change: add });
+            }
+        }
+        for write in writes {
+            match self.write(write).await {
+                // There is one for an account and region.
+                Err(fault) if fault.code == "DocumentAlreadyExists" => {}
+                done => drop(done.map_err(|fault| anyhow::anyhow!("{fault}"))?),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn new_role(region: &str) -> NewRole {
+    let service = if region.starts_with("cn-") { "ec2.amazonaws.com.cn" } else { "ec2.amazonaws.com" };
+    NewRole {
+        path: "/".to_owned(),
+        trust: trust(&[service]),
+        description: "x".to_owned(),
+        boundary: None,
+        tags: Stage::tags(),
+    }
+}
+
+fn core_policy(region: &str) -> PolicyArn {
+    aws_policy(partition(region), "AmazonSSMManagedInstanceCore")
+}
+
+fn statements() -> String {
+    json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*" }] })
+        .to_string()
+}
+
+fn preferences(number: &str) -> String {
+    json!({
+        "schemaVersion": "1.0", "description": format!("number {number}"), "sessionType": "Standard_Stream",
+        "inputs": { "runAsEnabled": false, "idleSessionTimeout": "20" },
+    })
+    .to_string()
+}
+
+fn audit_rule(tags: Tags) -> Write {
+    Write::Rule(RuleChange::Put { pattern: ssm_ready_core::region::pattern(), tags })
+}
+
+fn document() -> Write {
+    Write::Document(DocumentChange::Create { content: preferences("none"), tags: Stage::tags() })
 }
 
 /// Things that are ours, for calls to act on.
@@ -526,6 +802,7 @@ impl Stage {
             let Written::Endpoint(id) = made else { bail!("{made:?}") };
             stage.endpoint = std::mem::replace(&mut stage.spare_endpoint, id.to_string());
         }
+        bench.set_account(number).await?;
         Ok(stage)
     }
 
@@ -600,14 +877,35 @@ async fn each_action_is_needed_and_missed_by_its_name() -> Result<()> {
                 ensure!(message.contains(&action) && message.contains(creation.name()), "{message}");
             }
         }
+        if *operation == Operation::TagResource {
+            let fault = bench.call(Operation::PutRule, &stage).await.err().context("a rule without tags")?;
+            let (_, message) = explain(&fault, None);
+            ensure!(message.contains(&action) && message.contains("PutRule"), "{message}");
+        }
         // Given back, it works.
         bench.without("none").await?;
         bench.call(*operation, &stage).await.map_err(|fault| anyhow::anyhow!("{action}: {fault}"))?;
+    }
+    // Handing a role on takes an action that is no call.
+    ensure!(bench.without(PASS_ROLE).await?, "{PASS_ROLE} is in no policy");
+    taken.insert(PASS_ROLE.to_owned());
+    let hands_on =
+        [Operation::UpdateServiceSetting, Operation::AddRoleToInstanceProfile, Operation::AssociateIamInstanceProfile];
+    for (number, operation) in hands_on.iter().enumerate() {
+        bench.without("none").await?;
+        bench.anew();
+        let stage = Stage::set(&bench, 200 + number).await?;
+        bench.without(PASS_ROLE).await?;
+        let fault =
+            bench.call(*operation, &stage).await.err().with_context(|| format!("{operation} without {PASS_ROLE}"))?;
+        let (_, message) = explain(&fault, None);
+        ensure!(message.contains(PASS_ROLE) && message.contains(operation.name()), "{message}");
     }
     let all: BTreeSet<String> = bench
         .policies
         .iter()
         .flat_map(|(_, policy)| policy["Statement"].as_array().cloned().unwrap_or_default())
+        .filter(|statement| statement["Effect"] == "Allow")
         .flat_map(|statement| match &statement["Action"] {
             Value::Array(actions) => actions.clone(),
             one => vec![one.clone()],
@@ -622,6 +920,7 @@ async fn each_action_is_needed_and_missed_by_its_name() -> Result<()> {
 async fn other_partitions_are_allowed_by_their_own_names() -> Result<()> {
     for region in ["cn-north-1", "us-gov-west-1"] {
         let bench = Bench::start(region).await?;
+        ensure!(!bench.without("none").await?, "none is an action");
         let stage = Stage::set(&bench, 1).await?;
         for operation in Operation::ALL {
             let done = bench.call(*operation, &stage).await;
@@ -692,6 +991,7 @@ async fn nothing_of_anybody_else_is_touched() -> Result<()> {
     };
     let words = |line: &str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
     let (ours_tags, other_tags) = (specification("vpc-endpoint", "test"), specification("vpc-endpoint", "other"));
+    let rule = format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/{AUDIT_RULE}");
     let refused: Vec<(&str, Vec<String>)> = vec![
         ("another service", create("sqs", &stage.group, &ours_tags)),
         ("another cluster's tag", create("logs", &stage.group, &other_tags)),
@@ -737,11 +1037,17 @@ async fn nothing_of_anybody_else_is_touched() -> Result<()> {
         ),
         ("another action", words("ec2 create-vpc --cidr-block 10.99.0.0/16")),
         (
-            "another role's permissions",
-            words(&format!(
-                "iam simulate-principal-policy --policy-source-arn arn:aws:iam::{ACCOUNT}:role/admin --action-names iam:CreateUser"
-            )),
+            "a rule that is not ours",
+            words("events put-rule --name theirs --event-pattern {\"source\":[\"aws.ssm\"]} --state ENABLED"),
         ),
+        ("a rule that is not ours", words("events put-targets --rule theirs --targets Id=a,Arn=arn:aws:sqs:::q")),
+        ("a rule that is not ours", words("events delete-rule --name theirs")),
+        (
+            "our rule without our tags",
+            words(&format!("events untag-resource --resource-arn {rule} --tag-keys {CLUSTER_TAG}")),
+        ),
+        ("trails", words("cloudtrail stop-logging --name all")),
+        ("topics", words(&format!("sns publish --topic-arn {} --message x", bench.topic()))),
     ];
     let attempts = refused.iter().map(|(what, arguments)| {
         let standin = &bench.standin;
@@ -752,7 +1058,8 @@ async fn nothing_of_anybody_else_is_touched() -> Result<()> {
     let outcomes: Vec<(&str, Result<Value>)> = futures::stream::iter(attempts).buffered(3).collect().await;
     for (what, outcome) in outcomes {
         let error = outcome.err().with_context(|| format!("{what} was allowed"))?.to_string();
-        let denied = error.contains("UnauthorizedOperation") || error.contains("AccessDenied");
+        let denied = ["UnauthorizedOperation", "AccessDenied", "AuthorizationError"];
+        let denied = denied.iter().any(|code| error.contains(code));
         ensure!(denied, "{what}: {error}");
     }
     // The hub takes on the roles of the prefix, with their external id, and no other; and does nothing else.

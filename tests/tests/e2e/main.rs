@@ -1,6 +1,7 @@
 //! The controller's own binary on a real API server and the AWS stand-in.
 #![allow(missing_docs, clippy::disallowed_methods)]
 
+mod accounts;
 mod api;
 mod chaos;
 mod chart;

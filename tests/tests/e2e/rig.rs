@@ -216,13 +216,50 @@ impl Rig {
     }
 
     pub async fn get(&self, name: &str) -> Result<DynamicObject> {
-        Ok(objects(&self.client, "VpcPosture", Some(NS)).get(name).await?)
+        self.get_of("VpcPosture", name).await
+    }
+
+    /// An object of another kind.
+    pub async fn get_of(&self, kind: &str, name: &str) -> Result<DynamicObject> {
+        Ok(objects(&self.client, kind, Some(NS)).get(name).await?)
+    }
+
+    /// Applies a posture of any kind; `spec` is merged over the account and a short interval.
+    pub async fn declare(&self, kind: &str, name: &str, spec: Value) -> Result<()> {
+        let mut whole = json!({ "target": { "accountRef": { "name": "prod" } }, "interval": "1m" });
+        if kind == "RegionPosture" {
+            whole["target"]["region"] = json!(REGION);
+        }
+        world::merge(&mut whole, spec);
+        let object = json!({
+            "apiVersion": "ssmready.dev/v1alpha1", "kind": kind,
+            "metadata": { "namespace": NS, "name": name }, "spec": whole,
+        });
+        ssm_ready_tests::apply_yaml(&self.client, &object.to_string()).await.map(drop)
+    }
+
+    /// Deletes an object of any kind, and waits until it is gone.
+    pub async fn delete_of(&self, kind: &str, name: &str) -> Result<()> {
+        let api = objects(&self.client, kind, Some(NS));
+        api.delete(name, &Default::default()).await?;
+        eventually(SOON, format_args!("{kind} {name} to go"), || async {
+            match api.get_opt(name).await? {
+                None => Ok(()),
+                Some(object) => bail!("{} {}", conditions(&object), object.data["status"]["deletion"]),
+            }
+        })
+        .await
     }
 
     /// Waits until a condition has a status and a reason, for the current generation.
     pub async fn until(&self, name: &str, type_: &str, status: &str, reason: &str) -> Result<String> {
-        eventually(SOON, format_args!("{type_}={status} ({reason}) of {name}"), || async {
-            let object = self.get(name).await?;
+        self.until_of("VpcPosture", name, type_, status, reason).await
+    }
+
+    /// Likewise for an object of another kind.
+    pub async fn until_of(&self, kind: &str, name: &str, type_: &str, status: &str, reason: &str) -> Result<String> {
+        eventually(SOON, format_args!("{type_}={status} ({reason}) of {kind} {name}"), || async {
+            let object = self.get_of(kind, name).await?;
             match condition_of(&object, type_)? {
                 Some(c)
                     if c.status == status
@@ -243,11 +280,16 @@ impl Rig {
 
     /// Asks for a pass with fresh facts and waits until it was made.
     pub async fn look_again(&self, name: &str, token: &str) -> Result<()> {
+        self.look_again_of("VpcPosture", name, token).await
+    }
+
+    /// Likewise for an object of another kind.
+    pub async fn look_again_of(&self, kind: &str, name: &str, token: &str) -> Result<()> {
         let patch = json!({ "metadata": { "annotations": { "ssmready.dev/requestedAt": token } } });
-        let api = objects(&self.client, "VpcPosture", Some(NS));
+        let api = objects(&self.client, kind, Some(NS));
         api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         eventually(SOON, format_args!("{token} to be handled by {name}"), || async {
-            let object = self.get(name).await?;
+            let object = self.get_of(kind, name).await?;
             ensure!(
                 object.data.pointer("/status/lastHandledRequestedAt") == Some(&json!(token)),
                 "{}",
@@ -317,7 +359,7 @@ impl Rig {
 
     async fn versions(&self) -> Result<Vec<(String, Option<String>)>> {
         let mut versions = Vec::new();
-        for kind in ["AwsAccount", "VpcPosture"] {
+        for kind in ["AwsAccount", "AccountPosture", "RegionPosture", "VpcPosture"] {
             for object in objects(&self.client, kind, None).list(&ListParams::default()).await? {
                 versions.push((object.name_any(), object.resource_version()));
             }
@@ -378,8 +420,10 @@ impl Rig {
 /// are given.
 async fn everything_readable(client: &Client) -> Result<Vec<(&'static str, String)>> {
     let mut texts = Vec::new();
-    for object in objects(client, "VpcPosture", None).list(&ListParams::default()).await? {
-        texts.push(("a VpcPosture", serde_json::to_string(&object)?));
+    for kind in ["AccountPosture", "RegionPosture", "VpcPosture"] {
+        for object in objects(client, kind, None).list(&ListParams::default()).await? {
+            texts.push((kind, serde_json::to_string(&object)?));
+        }
     }
     for mut account in objects(client, "AwsAccount", None).list(&ListParams::default()).await? {
         account.data["spec"] = Value::Null;

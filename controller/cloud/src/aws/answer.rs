@@ -9,12 +9,13 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use ssm_ready_core::{
     calls::Operation,
     fault::{Fault, NO_CREDENTIALS},
+    write::Written,
 };
 
 /// The code of an answer that lacks what it has to contain.
 pub(super) const UNREADABLE: &str = "UnreadableAnswer";
 /// The code of a request that the SDK could not even build.
-const NOT_BUILT: &str = "RequestNotBuilt";
+pub(super) const NOT_BUILT: &str = "RequestNotBuilt";
 /// The code of an answer that came without one.
 const NO_CODE: &str = "NoErrorCode";
 
@@ -96,6 +97,21 @@ pub(super) fn unreadable(operation: Operation, lacks: &str) -> Fault {
     Fault::from_answer(operation, UNREADABLE, 200, &format!("the answer lacks {lacks}"))
 }
 
+/// What AWS says is not there, by one of these codes; any other fault stands. By the code and not by its kind: a 404 of
+/// whatever stands between us and AWS says nothing of what is there.
+pub(super) fn none_if<T>(result: Result<T, Fault>, codes: &[&str]) -> Result<Option<T>, Fault> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(fault) if codes.contains(&fault.code.as_str()) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// A write that is done, or that AWS says, by one of these codes, needs no doing; any other fault stands.
+pub(super) fn done_if<T>(result: Result<T, Fault>, codes: &[&str]) -> Result<Written, Fault> {
+    none_if(result, codes).map(|_| Written::Done)
+}
+
 /// An error and its sources, outermost first.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(error);
@@ -157,6 +173,19 @@ mod tests {
         let fault = own_credentials(Operation::AssumeRole, &error);
         assert_eq!(fault.kind, FaultKind::Transient);
         assert!(fault.message.ends_with("connection refused"), "{fault}");
+    }
+
+    #[test]
+    fn only_aws_own_word_makes_a_thing_absent() {
+        let fault = |code| Fault::from_answer(Operation::GetRole, code, 404, "no");
+        assert_eq!(none_if(Ok(1), &["NoSuchEntity"]), Ok(Some(1)));
+        assert_eq!(none_if::<()>(Err(fault("NoSuchEntity")), &["NoSuchEntity"]), Ok(None));
+        assert_eq!(done_if::<()>(Err(fault("NoSuchEntity")), &["NoSuchEntity"]), Ok(Written::Done));
+        for code in ["UnreadableAnswer", "NoErrorCode", "OtherNotFoundException"] {
+            assert_eq!(fault(code).kind, FaultKind::NotFound, "{code}");
+            assert_eq!(none_if::<()>(Err(fault(code)), &["NoSuchEntity"]), Err(fault(code)), "{code}");
+            assert_eq!(done_if::<()>(Err(fault(code)), &["NoSuchEntity"]), Err(fault(code)), "{code}");
+        }
     }
 
     #[test]

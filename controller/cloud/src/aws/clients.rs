@@ -24,7 +24,16 @@ pub(super) struct Clients {
     reads: OnceLock<aws_sdk_ec2::Client>,
     writes: OnceLock<aws_sdk_ec2::Client>,
     ssm: OnceLock<aws_sdk_ssm::Client>,
+    ssm_writes: OnceLock<aws_sdk_ssm::Client>,
     iam: OnceLock<aws_sdk_iam::Client>,
+    iam_writes: OnceLock<aws_sdk_iam::Client>,
+    s3: OnceLock<aws_sdk_s3::Client>,
+    logs: OnceLock<aws_sdk_cloudwatchlogs::Client>,
+    kms: OnceLock<aws_sdk_kms::Client>,
+    events: OnceLock<aws_sdk_eventbridge::Client>,
+    events_writes: OnceLock<aws_sdk_eventbridge::Client>,
+    cloudtrail: OnceLock<aws_sdk_cloudtrail::Client>,
+    sns: OnceLock<aws_sdk_sns::Client>,
 }
 
 /// How the SDK tries a read.
@@ -38,16 +47,18 @@ pub(super) fn retry_partition(service: &str, region: &Region, account: &AccountI
     RetryPartition::custom(format!("{service}-{region}-{account}")).build()
 }
 
-macro_rules! client {
+macro_rules! config {
     ($sdk:ident, $service:literal, $self:ident, $retries:expr) => {{
         let CountRetries { account, region, .. } = &$self.count;
-        let config = $sdk::config::Builder::from(&$self.config)
+        $sdk::config::Builder::from(&$self.config)
             .retry_config($retries)
             .retry_partition(retry_partition($service, region, account))
             .interceptor($self.count.clone())
-            .build();
-        $sdk::Client::from_conf(config)
     }};
+}
+
+macro_rules! client {
+    ($sdk:ident, $service:literal, $self:ident, $retries:expr) => {{ $sdk::Client::from_conf(config!($sdk, $service, $self, $retries).build()) }};
 }
 
 impl Clients {
@@ -60,7 +71,16 @@ impl Clients {
             reads: OnceLock::new(),
             writes: OnceLock::new(),
             ssm: OnceLock::new(),
+            ssm_writes: OnceLock::new(),
             iam: OnceLock::new(),
+            iam_writes: OnceLock::new(),
+            s3: OnceLock::new(),
+            logs: OnceLock::new(),
+            kms: OnceLock::new(),
+            events: OnceLock::new(),
+            events_writes: OnceLock::new(),
+            cloudtrail: OnceLock::new(),
+            sns: OnceLock::new(),
         }
     }
 
@@ -79,14 +99,63 @@ impl Clients {
         self.writes.get_or_init(|| client!(aws_sdk_ec2, "ec2-writes", self, RetryConfig::disabled()))
     }
 
-    /// Systems Manager.
+    /// Systems Manager, for reads.
     pub(super) fn ssm(&self) -> &aws_sdk_ssm::Client {
         self.ssm.get_or_init(|| client!(aws_sdk_ssm, "ssm", self, read_retries()))
     }
 
-    /// IAM.
+    /// Systems Manager, for writes.
+    pub(super) fn ssm_writes(&self) -> &aws_sdk_ssm::Client {
+        self.ssm_writes.get_or_init(|| client!(aws_sdk_ssm, "ssm-writes", self, RetryConfig::disabled()))
+    }
+
+    /// IAM, for reads.
     pub(super) fn iam(&self) -> &aws_sdk_iam::Client {
         self.iam.get_or_init(|| client!(aws_sdk_iam, "iam", self, read_retries()))
+    }
+
+    /// IAM, for writes.
+    pub(super) fn iam_writes(&self) -> &aws_sdk_iam::Client {
+        self.iam_writes.get_or_init(|| client!(aws_sdk_iam, "iam-writes", self, RetryConfig::disabled()))
+    }
+
+    /// S3, for reads. What stands in for AWS at a URL has no host of its own for every bucket.
+    pub(super) fn s3(&self) -> &aws_sdk_s3::Client {
+        self.s3.get_or_init(|| {
+            let config = config!(aws_sdk_s3, "s3", self, read_retries());
+            let by_path = self.config.endpoint_url().is_some();
+            aws_sdk_s3::Client::from_conf(config.force_path_style(by_path).build())
+        })
+    }
+
+    /// CloudWatch Logs, for reads.
+    pub(super) fn logs(&self) -> &aws_sdk_cloudwatchlogs::Client {
+        self.logs.get_or_init(|| client!(aws_sdk_cloudwatchlogs, "logs", self, read_retries()))
+    }
+
+    /// KMS, for reads.
+    pub(super) fn kms(&self) -> &aws_sdk_kms::Client {
+        self.kms.get_or_init(|| client!(aws_sdk_kms, "kms", self, read_retries()))
+    }
+
+    /// EventBridge, for reads.
+    pub(super) fn events(&self) -> &aws_sdk_eventbridge::Client {
+        self.events.get_or_init(|| client!(aws_sdk_eventbridge, "events", self, read_retries()))
+    }
+
+    /// EventBridge, for writes.
+    pub(super) fn events_writes(&self) -> &aws_sdk_eventbridge::Client {
+        self.events_writes.get_or_init(|| client!(aws_sdk_eventbridge, "events-writes", self, RetryConfig::disabled()))
+    }
+
+    /// CloudTrail, which is only read.
+    pub(super) fn cloudtrail(&self) -> &aws_sdk_cloudtrail::Client {
+        self.cloudtrail.get_or_init(|| client!(aws_sdk_cloudtrail, "cloudtrail", self, read_retries()))
+    }
+
+    /// SNS, which is only read.
+    pub(super) fn sns(&self) -> &aws_sdk_sns::Client {
+        self.sns.get_or_init(|| client!(aws_sdk_sns, "sns", self, read_retries()))
     }
 }
 
@@ -111,13 +180,22 @@ mod tests {
                     c.ec2().config().retry_partition().unwrap().to_string(),
                     c.ec2_writes().config().retry_partition().unwrap().to_string(),
                     c.ssm().config().retry_partition().unwrap().to_string(),
+                    c.ssm_writes().config().retry_partition().unwrap().to_string(),
                     c.iam().config().retry_partition().unwrap().to_string(),
+                    c.iam_writes().config().retry_partition().unwrap().to_string(),
+                    c.s3().config().retry_partition().unwrap().to_string(),
+                    c.logs().config().retry_partition().unwrap().to_string(),
+                    c.kms().config().retry_partition().unwrap().to_string(),
+                    c.events().config().retry_partition().unwrap().to_string(),
+                    c.events_writes().config().retry_partition().unwrap().to_string(),
+                    c.cloudtrail().config().retry_partition().unwrap().to_string(),
+                    c.sns().config().retry_partition().unwrap().to_string(),
                 ]
             })
             .collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 12, "{names:?}");
+        assert_eq!(names.len(), 39, "{names:?}");
         assert!(names.contains(&"ec2-eu-west-1-111122223333".to_owned()), "{names:?}");
     }
 }

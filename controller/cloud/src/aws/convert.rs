@@ -3,6 +3,11 @@
 //! A thing without its id is left out, with a line in the log: AWS always gives one, so it is no thing that we know.
 //! Enumerations are compared by their text and without regard to case: the wire does not use the models' casing.
 
+pub(super) mod audit;
+pub(super) mod iam;
+pub(super) mod settings;
+pub(super) mod targets;
+
 use std::{collections::BTreeMap, str::FromStr};
 
 use aws_sdk_ec2::types as ec2;
@@ -24,6 +29,11 @@ fn required<'a>(what: &'static str, field: &'static str, value: Option<&'a str>)
         tracing::warn!(what, field, "left out: AWS lists one that lacks a field");
     }
     value
+}
+
+/// A text, unless it is empty: some answers have empty ones where they have nothing to say.
+fn given(text: Option<&str>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 fn is(value: &str, expected: &str) -> bool {
@@ -157,11 +167,16 @@ pub(super) fn instance(instance: &ec2::Instance) -> Option<Instance> {
             InstanceState::Running
         }
     };
+    let metadata = || instance.metadata_options();
     Some(Instance {
         id: required("instance", "InstanceId", instance.instance_id())?.into(),
         vpc: required("instance", "VpcId", instance.vpc_id())?.into(),
         subnet: required("instance", "SubnetId", instance.subnet_id())?.into(),
         state,
+        profile: instance.iam_instance_profile().and_then(|profile| given(profile.arn())),
+        imds_v1: metadata().and_then(|options| options.http_tokens()).map(|tokens| is(tokens.as_str(), "optional")),
+        imds: metadata().and_then(|options| options.http_endpoint()).map(|endpoint| is(endpoint.as_str(), "enabled")),
+        tags: tags(instance.tags()),
     })
 }
 

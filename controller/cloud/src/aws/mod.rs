@@ -6,6 +6,10 @@ mod clients;
 mod convert;
 mod meter;
 mod read;
+mod read_audit;
+mod read_iam;
+mod read_settings;
+mod read_targets;
 mod session;
 mod sts;
 #[cfg(test)]
@@ -13,5 +17,8 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod write;
+mod write_audit;
+mod write_iam;
+mod write_settings;
 
 pub use client::AwsCloud;

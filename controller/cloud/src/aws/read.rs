@@ -10,7 +10,6 @@ use aws_sdk_ec2::{
     },
     types::{Filter, VpcAttributeName},
 };
-use aws_sdk_iam::operation::simulate_principal_policy::SimulatePrincipalPolicyOutput;
 use aws_sdk_ssm::{
     operation::describe_instance_information::DescribeInstanceInformationOutput, types::InstanceInformationStringFilter,
 };
@@ -19,9 +18,13 @@ use ssm_ready_core::{
     facts::{
         Endpoint, Identity, Instance, ManagedNode, NetworkInterface, Permission, Principal, Question, RouteTable,
         Scope, SecurityGroup, Service, Subnet, Vpc, VpcAttribute,
+        audit::{AuditRule, Topic, Trail},
+        iam::{AgentPermissions, Profile, Role},
+        settings::{DocumentVersion, MetadataDefaults, SessionDocument, SessionDocumentInfo, Setting, SettingValue},
+        targets::{Bucket, BucketEncryption, Key, LogGroup},
     },
     fault::Fault,
-    ids::{Region, SecurityGroupId, VpcId},
+    ids::{BucketName, KeyId, LogGroupName, ProfileName, Region, RoleName, SecurityGroupId, VpcId},
     write::{Write, Written},
 };
 
@@ -34,7 +37,7 @@ use super::{
 use crate::Cloud;
 
 /// EC2's and IAM's largest page.
-const PAGE: i32 = 1000;
+pub(super) const PAGE: i32 = 1000;
 /// DescribeRouteTables' largest page.
 const ROUTE_TABLES_PAGE: i32 = 100;
 /// DescribeInstanceInformation's largest page.
@@ -45,7 +48,7 @@ fn filter(name: &str, value: &str) -> Filter {
 }
 
 /// Converts what can be converted; what cannot has said so in the log.
-fn each<S, T>(items: &[S], convert: impl Fn(&S) -> Option<T>) -> Vec<T> {
+pub(super) fn each<S, T>(items: &[S], convert: impl Fn(&S) -> Option<T>) -> Vec<T> {
     items.iter().filter_map(convert).collect()
 }
 
@@ -197,6 +200,79 @@ impl Cloud for AwsCloud {
         .await
     }
 
+    async fn setting(&self, scope: &Scope, setting: Setting) -> Result<Option<SettingValue>, Fault> {
+        self.read_setting(scope.into(), setting).await
+    }
+
+    async fn session_document(
+        &self,
+        scope: &Scope,
+        version: DocumentVersion,
+    ) -> Result<Option<SessionDocument>, Fault> {
+        self.read_session_document(scope.into(), version).await
+    }
+
+    async fn session_document_info(&self, scope: &Scope) -> Result<Option<SessionDocumentInfo>, Fault> {
+        self.read_session_document_info(scope.into()).await
+    }
+
+    async fn metadata_defaults(&self, scope: &Scope) -> Result<MetadataDefaults, Fault> {
+        self.read_metadata_defaults(scope.into()).await
+    }
+
+    async fn bucket(&self, scope: &Scope, bucket: &BucketName) -> Result<Option<Bucket>, Fault> {
+        self.read_bucket(scope.into(), bucket).await
+    }
+
+    async fn bucket_encryption(&self, scope: &Scope, bucket: &BucketName) -> Result<Option<BucketEncryption>, Fault> {
+        self.read_bucket_encryption(scope.into(), bucket).await
+    }
+
+    async fn log_group(&self, scope: &Scope, group: &LogGroupName) -> Result<Option<LogGroup>, Fault> {
+        self.read_log_group(scope.into(), group).await
+    }
+
+    async fn key(&self, scope: &Scope, key: &KeyId) -> Result<Option<Key>, Fault> {
+        self.read_key(scope.into(), key).await
+    }
+
+    async fn audit_rule(&self, scope: &Scope) -> Result<Option<AuditRule>, Fault> {
+        self.read_audit_rule(scope.into()).await
+    }
+
+    async fn trails(&self, scope: &Scope) -> Result<Vec<Trail>, Fault> {
+        self.read_trails(scope.into()).await
+    }
+
+    async fn topic(&self, scope: &Scope, topic: &str) -> Result<Option<Topic>, Fault> {
+        self.read_topic(scope.into(), topic).await
+    }
+
+    async fn regions(&self, scope: &Scope) -> Result<Vec<Region>, Fault> {
+        self.read_regions(scope.into()).await
+    }
+
+    async fn role(&self, scope: &Scope, role: &RoleName) -> Result<Option<Role>, Fault> {
+        self.read_role(scope.into(), role).await
+    }
+
+    async fn profile(&self, scope: &Scope, profile: &ProfileName) -> Result<Option<Profile>, Fault> {
+        self.read_profile(scope.into(), profile).await
+    }
+
+    async fn agent_permissions(&self, scope: &Scope, role: &RoleName) -> Result<Option<AgentPermissions>, Fault> {
+        self.read_agent_permissions(scope.into(), role).await
+    }
+
+    async fn role_answer(
+        &self,
+        scope: &Scope,
+        role: &RoleName,
+        question: &Question,
+    ) -> Result<Option<Vec<Permission>>, Fault> {
+        self.read_role_answer(scope.into(), role, question).await
+    }
+
     async fn permissions(
         &self,
         principal: &Principal,
@@ -208,27 +284,7 @@ impl Cloud for AwsCloud {
         }
         let at = At::new(principal, region);
         let source = policy_source(principal, &self.live(at).await?.identity);
-        self.pages(
-            at,
-            Operation::SimulatePrincipalPolicy,
-            |clients, marker| {
-                clients
-                    .iam()
-                    .simulate_principal_policy()
-                    .policy_source_arn(&source)
-                    .set_action_names(Some(question.actions.clone()))
-                    .set_resource_arns(question.resource.clone().map(|arn| vec![arn]))
-                    .set_context_entries(convert::context_entries(&question.context))
-                    .max_items(PAGE)
-                    .set_marker(marker)
-                    .send()
-            },
-            |page: SimulatePrincipalPolicyOutput| {
-                let next = page.marker.clone().filter(|_| page.is_truncated);
-                (each(page.evaluation_results(), convert::permission), next)
-            },
-        )
-        .await
+        self.simulate(at, &source, question).await
     }
 
     async fn write(&self, scope: &Scope, write: &Write) -> Result<Written, Fault> {

@@ -42,6 +42,11 @@ impl Seen {
     pub(super) fn field(&self, name: &str) -> &str {
         self.form.get(name).map_or("", String::as_str)
     }
+
+    /// The body of a JSON protocol.
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
 }
 
 /// What comes back.
@@ -49,6 +54,8 @@ impl Seen {
 pub(super) enum Answer {
     /// This status and body.
     Of(u16, String),
+    /// This status and body, with headers.
+    With(u16, Vec<(&'static str, &'static str)>, String),
     /// This status and body, which is perhaps no text.
     Bytes(u16, Vec<u8>),
     /// Nothing: the connection breaks.
@@ -81,6 +88,11 @@ pub(super) fn refused_query(status: u16, code: &str, message: &str) -> Answer {
              <RequestId>r-1</RequestId></ErrorResponse>"
         ),
     )
+}
+
+/// An error of Systems Manager.
+pub(super) fn refused_json(status: u16, code: &str, message: &str) -> Answer {
+    Answer::Of(status, format!(r#"{{"__type":"com.amazonaws.ssm#{code}","message":"{message}"}}"#))
 }
 
 /// STS, as it is when all is well: a role's key names its account, and the key says who the caller is.
@@ -167,6 +179,13 @@ impl HttpConnector for FakeAws {
             }
             match answer {
                 Answer::Of(status, body) => Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))),
+                Answer::With(status, headers, body) => {
+                    let mut answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+                    for (name, value) in headers {
+                        answer.headers_mut().insert(name, value);
+                    }
+                    Ok(answer)
+                }
                 Answer::Bytes(status, body) => Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))),
                 _ => Err(ConnectorError::io("connection reset by peer".into())),
             }
@@ -180,7 +199,13 @@ fn read(request: &HttpRequest) -> Seen {
     let form: BTreeMap<String, String> =
         body.split('&').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (decode(k), decode(v))).collect();
     let target = header("x-amz-target");
-    let operation = target.rsplit('.').next().filter(|name| !name.is_empty());
+    // S3's calls are told by what they ask for.
+    let of_s3 = match request.uri().split_once('?').map_or("", |(_, query)| query) {
+        "location" => Some("GetBucketLocation"),
+        "encryption" => Some("GetBucketEncryption"),
+        _ => None,
+    };
+    let operation = target.rsplit('.').next().filter(|name| !name.is_empty()).or(of_s3);
     let key = header("authorization");
     let key = key.split_once("Credential=").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
     Seen {

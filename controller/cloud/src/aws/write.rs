@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_ec2::types::{
-    AttributeBooleanValue, DnsOptionsSpecification, IpAddressType, ResourceType, Tag, UnsuccessfulItem, VpcEndpointType,
+    AttributeBooleanValue, DnsOptionsSpecification, IamInstanceProfileSpecification, IpAddressType, ResourceType, Tag,
+    UnsuccessfulItem, VpcEndpointType,
 };
 use ssm_ready_core::{
     calls::Operation,
@@ -76,6 +77,26 @@ impl AwsCloud {
                 Ok(Written::Done)
             }
             Write::EnableVpcAttribute { vpc, attribute } => self.enable_attribute(at, vpc, *attribute).await,
+            Write::AssociateProfile { instance, profile } => {
+                self.call(at, write.operation(), |clients| {
+                    let profile = IamInstanceProfileSpecification::builder().arn(profile).build();
+                    clients
+                        .ec2_writes()
+                        .associate_iam_instance_profile()
+                        .instance_id(instance.as_str())
+                        .iam_instance_profile(profile)
+                        .send()
+                })
+                .await?;
+                Ok(Written::Done)
+            }
+            Write::UpdateSetting { setting, value } => self.update_setting(at, *setting, value).await,
+            Write::ResetSetting { setting } => self.reset_setting(at, *setting).await,
+            Write::ModifyMetadataDefaults { values } => self.modify_metadata_defaults(at, values).await,
+            Write::Document(change) => self.change_document(at, write.operation(), change).await,
+            Write::Rule(change) => self.change_rule(at, write.operation(), change).await,
+            Write::Role { role, change } => self.change_role(at, write.operation(), role, change).await,
+            Write::Profile { profile, change } => self.change_profile(at, write.operation(), profile, change).await,
         }
     }
 
@@ -279,7 +300,7 @@ fn done_if_gone(result: Result<Written, Fault>) -> Result<Written, Fault> {
 }
 
 /// Some answers say again, in their body, whether it worked.
-fn accepted(operation: Operation, worked: Option<bool>) -> Result<Written, Fault> {
+pub(super) fn accepted(operation: Operation, worked: Option<bool>) -> Result<Written, Fault> {
     if worked == Some(false) { Err(unreadable(operation, "success: Return is false")) } else { Ok(Written::Done) }
 }
 

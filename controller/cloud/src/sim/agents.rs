@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ssm_ready_core::{
-    facts::{InstanceState, ManagedNode},
+    facts::{
+        InstanceState, ManagedNode,
+        iam::{AgentAction, AgentPermissions},
+        settings::Setting,
+    },
     ids::{AccountId, EndpointId, InstanceId, Region, VpcId},
 };
 
@@ -20,6 +24,22 @@ const PING_EVERY: Duration = Duration::from_secs(5 * 60);
 const FIRST_WAIT: Duration = Duration::from_secs(5 * 60);
 /// The longest that it waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// How long an agent waits after it was refused: 25 to 30 minutes (amazon-ssm-agent, `credentialrefresher_deps.go`).
+const AFTER_DENIAL: (Duration, u64) = (Duration::from_secs(25 * 60), 5 * 60);
+
+/// Whose credentials an agent takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// Its own, in its environment or a file.
+    Own,
+    /// Those of its instance's profile.
+    Profile,
+    /// Those of Default Host Management.
+    HostManagement,
+    /// It has none that Systems Manager lets register.
+    None,
+}
 
 /// The way from an instance to Systems Manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +87,34 @@ impl World {
         home.path_of(region, instance)
     }
 
+    /// The credentials with which an instance's agent registers at this moment, whether or not it has noticed: a profile
+    /// that lets it do so goes before Default Host Management, whatever else it lacks.
+    #[must_use]
+    pub fn login(&self, account: &AccountId, region: &Region, instance: &InstanceId) -> Login {
+        let registers =
+            |allowed: &AgentPermissions| allowed.allows(AgentAction::UpdateInstanceInformation) == Some(true);
+        let found = self.accounts.get(account).and_then(|holder| Some((holder, holder.regions.get(region)?)));
+        let found = found.and_then(|(holder, state)| Some((&holder.iam, state, state.instances.get(instance)?)));
+        let Some((iam, state, instance)) = found else { return Login::None };
+        if instance.own_credentials {
+            return Login::Own;
+        }
+        if instance.imds == Some(false) {
+            return Login::None;
+        }
+        let arn = instance.profile.as_ref().filter(|_| self.now >= instance.associated_from);
+        let profile = arn.and_then(|arn| iam.profiles.values().find(|profile| profile.arn == *arn));
+        let role = profile.and_then(|profile| iam.roles.get(profile.role.as_ref()?));
+        if role.is_some_and(|role| registers(&role.agent_permissions())) {
+            return Login::Profile;
+        }
+        let setting = state.settings.get(&Setting::HostManagementRole).and_then(|setting| setting.value.value.clone());
+        let role = setting.and_then(|value| {
+            iam.roles.values().find(|role| role.fact().setting_value() == value).map(|role| role.agent_permissions())
+        });
+        if role.is_some_and(|allowed| registers(&allowed)) { Login::HostManagement } else { Login::None }
+    }
+
     /// Whether Systems Manager counts an instance as online.
     #[must_use]
     pub fn is_online(&self, account: &AccountId, region: &Region, instance: &InstanceId) -> bool {
@@ -80,7 +128,8 @@ impl World {
 
     /// An agent's next try has come, unless it was started anew.
     pub(super) fn agent_tries(&mut self, account: &AccountId, region: &Region, id: &InstanceId, run: u64) {
-        let works = self.online_by(account, region, id) != Path::None;
+        let reached = self.online_by(account, region, id) != Path::None;
+        let works = reached && self.login(account, region, id) != Login::None;
         let now = self.now;
         let rng = &mut self.rng;
         let instance = self
@@ -96,6 +145,9 @@ impl World {
             agent.last_ping = Some(now);
             agent.wait = FIRST_WAIT;
             PING_EVERY
+        } else if reached {
+            let (least, spread) = AFTER_DENIAL;
+            least + Duration::from_secs(rng.below(spread))
         } else {
             let wait = agent.wait;
             agent.wait = (wait * 2).min(LONGEST_WAIT);

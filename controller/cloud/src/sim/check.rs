@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ssm_ready_core::facts::{EndpointState, EndpointType};
+use ssm_ready_core::facts::{EndpointState, EndpointType, settings::DocumentStatus};
 
-use super::{state::RegionState, world::World};
+use super::{documents::SimDocument, iam::Iam, state::RegionState, world::World};
 
 impl World {
     /// Checks what holds in AWS always.
@@ -13,6 +13,12 @@ impl World {
     /// What does not hold.
     pub fn check(&self) -> Result<(), String> {
         for (account, holder) in &self.accounts {
+            holder.iam.check().map_err(|broken| format!("{account}: {broken}"))?;
+            for arn in holder.roles.keys() {
+                if !holder.iam.roles.values().any(|role| role.arn == *arn) {
+                    return Err(format!("{account}: {arn} can be taken on and is not in IAM"));
+                }
+            }
             for (region, state) in &holder.regions {
                 state
                     .check(self.weather.failed_hold_names)
@@ -23,8 +29,58 @@ impl World {
     }
 }
 
+impl Iam {
+    fn check(&self) -> Result<(), String> {
+        let mut names = BTreeSet::new();
+        for (name, role) in self.roles.iter() {
+            if role.name != *name || !names.insert(name.as_str().to_ascii_lowercase()) {
+                return Err(format!("role {name} has a name that is taken"));
+            }
+            if !role.arn.ends_with(&format!(":role{}{name}", role.path)) {
+                return Err(format!("role {name} has the ARN {}", role.arn));
+            }
+            if role.policies.len() > self.quotas.policies_per_role {
+                return Err(format!("role {name} has {} managed policies", role.policies.len()));
+            }
+        }
+        names.clear();
+        for (name, profile) in self.profiles.iter() {
+            if profile.name != *name || !names.insert(name.as_str().to_ascii_lowercase()) {
+                return Err(format!("profile {name} has a name that is taken"));
+            }
+            if let Some(role) = profile.role.as_ref().filter(|role| !self.roles.contains_key(*role)) {
+                return Err(format!("profile {name} has the role {role}, which is gone"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SimDocument {
+    fn check(&self) -> Result<(), String> {
+        if !self.versions.contains_key(&self.default) {
+            return Err(format!("version {} is used and is not there", self.default));
+        }
+        for (number, version) in &self.versions {
+            let coming = matches!(version.status, DocumentStatus::Creating | DocumentStatus::Updating);
+            if coming && *number == self.default && *number != 1 {
+                return Err(format!("version {number} is used before it is there"));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl RegionState {
     fn check(&self, failed_hold: bool) -> Result<(), String> {
+        for (setting, record) in self.settings.iter() {
+            if record.value.value.is_some() != record.modified_by.is_some() {
+                return Err(format!("{setting} does not say by whom it was set, or says so though it is not set"));
+            }
+        }
+        for (name, document) in self.documents.iter() {
+            document.check().map_err(|broken| format!("{name}: {broken}"))?;
+        }
         let mut names = BTreeMap::new();
         for (id, endpoint) in self.endpoints.iter() {
             if endpoint.state == EndpointState::Deleted {

@@ -14,15 +14,21 @@ use ssm_ready_core::{
     facts::{
         Endpoint, Identity, Instance, ManagedNode, NetworkInterface, Permission, Principal, Question, RouteTable,
         Scope, SecurityGroup, Service, Subnet, Vpc, VpcAttribute,
+        audit::{AuditRule, Topic, Trail, TrailWork},
+        iam::{AgentPermissions, INLINE_POLICY, Profile, Role},
+        settings::{DocumentVersion, MetadataDefaults, SessionDocument, SessionDocumentInfo, Setting, SettingValue},
+        targets::{Bucket, BucketEncryption, Key, LogGroup},
     },
     fault::{ACCOUNT_MISMATCH, Fault, FaultKind, NO_CREDENTIALS},
-    ids::{AccountId, Region, SecurityGroupId, VpcId},
+    ids::{AccountId, BucketName, KeyId, LogGroupName, ProfileName, Region, RoleName, SecurityGroupId, VpcId},
     write::{Write, Written},
 };
 use tokio::time::Instant;
 
 use super::{
     Sim,
+    audit::rule_arn,
+    iam::Iam,
     identity::{Assumed, SessionName},
     journal::Outcome,
     record::{Actor, Eye, later},
@@ -31,7 +37,7 @@ use super::{
     writes::{already, settle, singly},
 };
 use crate::{
-    Cloud,
+    Cloud, answers_never, keeps_to_itself,
     limit::{DEFAULT_SHARE_PERCENT, Limiter},
     observe::{Observer, outcome},
 };
@@ -258,9 +264,39 @@ impl SimCloud {
         result
     }
 
+    /// One look into the account's IAM.
+    async fn look_into_iam<T: Send>(
+        &self,
+        scope: &Scope,
+        operation: Operation,
+        read: impl FnOnce(&Iam, &mut Eye<'_>) -> Result<T, Refusal> + Send,
+    ) -> Result<T, Fault> {
+        let session = self.session(&scope.principal, &scope.region).await?;
+        let at = at(scope, &session);
+        let result =
+            self.call(at, operation, None, |world| world.look_into_iam(at.account, read), |_| Outcome::Done).await;
+        self.give_up(&scope.principal, &result);
+        result
+    }
+
+    /// One look at what is not of a region alone.
+    async fn look_around<T: Send>(
+        &self,
+        scope: &Scope,
+        operation: Operation,
+        read: impl FnOnce(&mut World, At<'_>) -> Result<T, Refusal> + Send,
+    ) -> Result<T, Fault> {
+        let session = self.session(&scope.principal, &scope.region).await?;
+        let at = at(scope, &session);
+        let result = self.call(at, operation, None, |world| read(world, at), |_| Outcome::Done).await;
+        self.give_up(&scope.principal, &result);
+        result
+    }
+
     async fn write_once(&self, scope: &Scope, session: &Session, write: &Write) -> Result<Written, Fault> {
         let at = at(scope, session);
-        let act = |world: &mut World| world.perform(&self.actor, at.account, at.region, write);
+        let user = Some(session.identity.arn.as_str());
+        let act = |world: &mut World| world.perform(&self.actor, user, at.account, at.region, write);
         self.call(at, write.operation(), Some(write), act, World::describe).await
     }
 
@@ -277,6 +313,15 @@ impl SimCloud {
             }
         }
         Ok(Written::Done)
+    }
+}
+
+/// None where AWS says, with one of these codes, that there is none.
+fn unless_absent<T>(codes: &[&str], result: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(fault) if codes.contains(&fault.code.as_str()) => Ok(None),
+        Err(fault) => Err(fault),
     }
 }
 
@@ -382,6 +427,157 @@ impl Cloud for SimCloud {
             Ok(shown.filter(|i| i.groups.contains(group)).map(|i| i.fact.clone()).collect())
         })
         .await
+    }
+
+    async fn setting(&self, scope: &Scope, setting: Setting) -> Result<Option<SettingValue>, Fault> {
+        let pending_for = self.sim.with(|world| world.weather.setting_pending_for);
+        let read = self
+            .list(scope, Operation::GetServiceSetting, move |state, eye| state.read_setting(eye, setting, pending_for))
+            .await;
+        unless_absent(&["ServiceSettingNotFound"], read)
+    }
+
+    async fn session_document(
+        &self,
+        scope: &Scope,
+        version: DocumentVersion,
+    ) -> Result<Option<SessionDocument>, Fault> {
+        let read = self.list(scope, Operation::GetDocument, move |state, eye| state.read_document(eye, version)).await;
+        unless_absent(&["InvalidDocument"], read)
+    }
+
+    async fn session_document_info(&self, scope: &Scope) -> Result<Option<SessionDocumentInfo>, Fault> {
+        let read = self.list(scope, Operation::DescribeDocument, |state, eye| state.read_document_info(eye)).await;
+        unless_absent(&["InvalidDocument"], read)
+    }
+
+    async fn metadata_defaults(&self, scope: &Scope) -> Result<MetadataDefaults, Fault> {
+        self.list(scope, Operation::GetInstanceMetadataDefaults, |state, eye| Ok(state.read_metadata(eye))).await
+    }
+
+    async fn audit_rule(&self, scope: &Scope) -> Result<Option<AuditRule>, Fault> {
+        let absent = &["ResourceNotFoundException"];
+        let arn = rule_arn(&scope.principal.account, &scope.region);
+        let look = |operation| self.list(scope, operation, |state, eye| state.read_rule(eye, &arn));
+        let Some(rule) = unless_absent(absent, look(Operation::DescribeRule).await)? else { return Ok(None) };
+        let Some(targets) = unless_absent(absent, look(Operation::ListTargetsByRule).await)? else { return Ok(None) };
+        let Some(tags) = unless_absent(absent, look(Operation::ListTagsForResource).await)? else { return Ok(None) };
+        Ok(Some(AuditRule { targets: targets.targets, tags: tags.tags, ..rule }))
+    }
+
+    async fn trails(&self, scope: &Scope) -> Result<Vec<Trail>, Fault> {
+        let shown = self.list(scope, Operation::DescribeTrails, |state, eye| Ok(state.read_trails(eye))).await?;
+        let account = &scope.principal.account;
+        let mut trails = Vec::new();
+        for trail in shown {
+            let look = |operation| self.list(scope, operation, |state, eye| state.read_trail(eye, &trail.arn, account));
+            let work = match look(Operation::GetTrailStatus).await {
+                Ok(status) => look(Operation::GetEventSelectors)
+                    .await
+                    .map(|selectors| TrailWork::Known { logging: status.logging, selectors: selectors.selectors }),
+                Err(fault) => Err(fault),
+            };
+            match work {
+                Ok(work) => trails.push(Trail { work, ..trail }),
+                Err(fault) if keeps_to_itself(&fault, &trail.arn, account) => {
+                    trails.push(Trail { work: TrailWork::Unreadable(fault.to_string()), ..trail });
+                }
+                // It went in the meantime.
+                Err(fault) if fault.kind == FaultKind::NotFound => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(trails)
+    }
+
+    async fn topic(&self, scope: &Scope, topic: &str) -> Result<Option<Topic>, Fault> {
+        let account = &scope.principal.account;
+        let read = self.list(scope, Operation::GetTopicAttributes, |state, eye| state.read_topic(eye, topic, account));
+        unless_absent(&["NotFound"], read.await)
+    }
+
+    async fn bucket(&self, scope: &Scope, bucket: &BucketName) -> Result<Option<Bucket>, Fault> {
+        let operation = Operation::GetBucketLocation;
+        let read = self.look_around(scope, operation, |world, at| world.read_bucket(at.account, bucket)).await;
+        unless_absent(&["NoSuchBucket"], read)
+    }
+
+    async fn bucket_encryption(&self, scope: &Scope, bucket: &BucketName) -> Result<Option<BucketEncryption>, Fault> {
+        let operation = Operation::GetBucketEncryption;
+        let look = self.look_around(scope, operation, |world, at| world.read_encryption(at.account, at.region, bucket));
+        unless_absent(&["NoSuchBucket"], look.await)
+    }
+
+    async fn log_group(&self, scope: &Scope, group: &LogGroupName) -> Result<Option<LogGroup>, Fault> {
+        self.list(scope, Operation::DescribeLogGroups, |state, eye| Ok(state.read_log_group(eye, group))).await
+    }
+
+    async fn key(&self, scope: &Scope, key: &KeyId) -> Result<Option<Key>, Fault> {
+        let operation = Operation::DescribeKey;
+        let look = self.look_around(scope, operation, |world, at| world.read_key(at.account, at.region, key));
+        unless_absent(&["NotFoundException"], look.await)
+    }
+
+    async fn regions(&self, scope: &Scope) -> Result<Vec<Region>, Fault> {
+        let operation = Operation::DescribeRegions;
+        self.look_around(scope, operation, |world, at| Ok(world.enabled_regions(at.account))).await
+    }
+
+    async fn role(&self, scope: &Scope, role: &RoleName) -> Result<Option<Role>, Fault> {
+        let absent = &["NoSuchEntity"];
+        let got = self.look_into_iam(scope, Operation::GetRole, |iam, eye| iam.read_role(eye, role)).await;
+        let Some(got) = unless_absent(absent, got)? else { return Ok(None) };
+        let attached =
+            self.look_into_iam(scope, Operation::ListAttachedRolePolicies, |iam, eye| iam.read_role(eye, role)).await;
+        let Some(attached) = unless_absent(absent, attached)? else { return Ok(None) };
+        let named = self.look_into_iam(scope, Operation::ListRolePolicies, |iam, eye| iam.read_role(eye, role)).await;
+        let Some(named) = unless_absent(absent, named)? else { return Ok(None) };
+        let mut inline: BTreeMap<String, Option<String>> = named.inline.keys().map(|n| (n.clone(), None)).collect();
+        if inline.contains_key(INLINE_POLICY) {
+            let text = self.look_into_iam(scope, Operation::GetRolePolicy, |iam, eye| iam.read_inline(eye, role)).await;
+            // None if it went in the meantime.
+            inline.insert(INLINE_POLICY.to_owned(), unless_absent(absent, text)?);
+        }
+        Ok(Some(Role { policies: attached.policies, inline, ..got.fact() }))
+    }
+
+    async fn profile(&self, scope: &Scope, profile: &ProfileName) -> Result<Option<Profile>, Fault> {
+        let read =
+            self.look_into_iam(scope, Operation::GetInstanceProfile, |iam, eye| iam.read_profile(eye, profile)).await;
+        unless_absent(&["NoSuchEntity"], read)
+    }
+
+    async fn agent_permissions(&self, scope: &Scope, role: &RoleName) -> Result<Option<AgentPermissions>, Fault> {
+        let got = self.look_into_iam(scope, Operation::GetRole, |iam, eye| iam.read_role(eye, role)).await;
+        if unless_absent(&["NoSuchEntity"], got)?.is_none() {
+            return Ok(None);
+        }
+        let asked = |iam: &Iam, eye: &mut Eye<'_>| Ok(iam.read_role(eye, role)?.agent_permissions());
+        match self.look_into_iam(scope, Operation::SimulatePrincipalPolicy, asked).await {
+            Err(fault) if fault.code == "NoSuchEntity" => Ok(None),
+            Err(fault) if answers_never(&fault) => {
+                Ok(self.role(scope, role).await?.map(|role| AgentPermissions::of_policies(&role)))
+            }
+            answer => answer.map(Some),
+        }
+    }
+
+    async fn role_answer(
+        &self,
+        scope: &Scope,
+        role: &RoleName,
+        question: &Question,
+    ) -> Result<Option<Vec<Permission>>, Fault> {
+        let got = self.look_into_iam(scope, Operation::GetRole, |iam, eye| iam.read_role(eye, role)).await;
+        if unless_absent(&["NoSuchEntity"], got)?.is_none() {
+            return Ok(None);
+        }
+        let ask = |iam: &Iam, eye: &mut Eye<'_>| iam.answer(eye, role, question);
+        match self.look_into_iam(scope, Operation::SimulatePrincipalPolicy, ask).await {
+            Err(fault) if fault.code == "NoSuchEntity" => Ok(None),
+            Err(fault) if answers_never(&fault) => Ok(Some(Vec::new())),
+            answer => answer.map(Some),
+        }
     }
 
     async fn permissions(

@@ -90,7 +90,8 @@ impl World {
             .iter()
             .map(|action| {
                 let denied = role.is_some_and(|role| {
-                    role.denied.iter().any(|operation| operation.iam_action().eq_ignore_ascii_case(action))
+                    let passes = action.eq_ignore_ascii_case("iam:PassRole") && role.pass_role_denied;
+                    passes || role.denied.iter().any(|operation| operation.iam_action().eq_ignore_ascii_case(action))
                 });
                 Permission { action: action.clone(), allowed: !denied }
             })

@@ -26,19 +26,33 @@ pub enum ThingKind {
     Group,
     /// An instance.
     Instance,
+    /// A service setting: has no tags.
+    Setting,
+    /// The metadata defaults of a region: have no tags.
+    MetadataDefaults,
+    /// The session document.
+    Document,
+    /// The rule that reports sessions.
+    Rule,
+    /// A role.
+    Role,
+    /// An instance profile.
+    Profile,
 }
 
 /// A thing that a write named, as it was just before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touched {
-    /// Its id.
+    /// Its id, or its name.
     pub id: String,
     /// What it is.
     pub kind: ThingKind,
-    /// Its VPC.
-    pub vpc: VpcId,
+    /// Its VPC, if it is in one.
+    pub vpc: Option<VpcId>,
     /// Who had made it.
     pub made_by: Actor,
+    /// Who had changed it last.
+    pub last_changed_by: Actor,
     /// Its version.
     pub version: u64,
     /// Its tags.
@@ -51,6 +65,9 @@ pub struct Touched {
     pub state: Option<EndpointState>,
     /// An endpoint's private DNS.
     pub private_dns: Option<bool>,
+    /// What it was set to, where that is what there is to say of it: a setting's value, the metadata defaults, the
+    /// content of the document's version in use, a profile's role.
+    pub value: Option<String>,
 }
 
 /// What AWS made of a call, whether or not the answer arrived.

@@ -1,5 +1,7 @@
 //! The world as it is set up, and what other actors do in it.
 
+mod accounts;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -13,8 +15,13 @@ use ssm_ready_core::{
         EndpointState, EndpointType, Instance, InstanceState, RouteTable, SecurityGroup, Service, Subnet, Tags, Vpc,
         VpcAttribute,
     },
-    ids::{AccountId, EndpointId, InstanceId, PrefixListId, Region, RouteTableId, SecurityGroupId, SubnetId, VpcId},
+    ids::{
+        AccountId, EndpointId, InstanceId, PrefixListId, ProfileName, Region, RouteTableId, SecurityGroupId, SubnetId,
+        VpcId,
+    },
 };
+
+pub use accounts::NewSimRole;
 
 use super::{
     journal::{Entry, Outcome},
@@ -98,6 +105,17 @@ pub struct NewInstance {
     pub internet: bool,
     /// Its security groups; none: the VPC's default one.
     pub groups: BTreeSet<SecurityGroupId>,
+    /// Whether its agent needs the credentials that its metadata gives, of its profile or of Default Host Management; it has
+    /// some of its own otherwise.
+    pub needs_credentials: bool,
+    /// Its tags.
+    pub tags: Tags,
+    /// Its instance profile. Whether it is there is for the instance to find out.
+    pub profile: Option<ProfileName>,
+    /// Whether its metadata can be read without a token; none: as the region's metadata defaults have it.
+    pub imds_v1: Option<bool>,
+    /// Whether its metadata can be read at all; none: as the region's metadata defaults have it.
+    pub imds: Option<bool>,
 }
 
 /// The short form of a region's name that zone ids begin with, such as `euw1`.
@@ -159,6 +177,7 @@ impl World {
 
     /// A role that trusts everybody who knows its external id, and may everything.
     pub fn add_role(&mut self, account: &AccountId, arn: &str, external_id: Option<&str>) -> &mut Role {
+        self.stand_in_iam(account, arn);
         let role = self.add_account(account).roles.entry(arn.to_owned()).or_default();
         role.external_id = external_id.map(ToOwned::to_owned);
         role
@@ -168,6 +187,7 @@ impl World {
     pub fn remove_role(&mut self, account: &AccountId, arn: &str) {
         if let Some(account) = self.accounts.get_mut(account) {
             account.roles.remove(arn);
+            account.iam.forget_role(arn);
         }
     }
 
@@ -275,9 +295,11 @@ impl World {
         new: NewInstance,
     ) -> InstanceId {
         let id = InstanceId::from(self.ids.next("i"));
+        let profile = new.profile.as_ref().map(|profile| self.profile_arn(account, region, profile));
         let Some((state, mut ctx)) = self.split(&Actor::Person, account, region) else { return id };
         let vpc = state.subnets.get(subnet).map(|subnet| subnet.vpc.clone());
         let Some(vpc) = vpc.and_then(|vpc| state.vpcs.get(&vpc)) else { return id };
+        let imds = state.metadata_options(&new);
         let mut groups = new.groups;
         if groups.is_empty() {
             groups.insert(vpc.default_group.clone());
@@ -288,12 +310,17 @@ impl World {
                 vpc: vpc.value.fact.id.clone(),
                 subnet: subnet.clone(),
                 state: InstanceState::Running,
+                profile,
+                imds_v1: Some(imds.0),
+                imds: Some(imds.1),
+                tags: new.tags,
             },
             address: address(vpc.cidrs.first(), state.instances.len()),
             groups,
             internet: new.internet,
             agent: new.agent.map(Agent::new),
-            tags: Tags::new(),
+            own_credentials: !new.needs_credentials,
+            associated_from: ctx.now,
         };
         let made = ctx.record(made);
         state.instances.insert(id.clone(), made);
@@ -536,14 +563,14 @@ impl World {
     pub fn drain_bucket(&mut self, account: &AccountId, region: &Region, bucket: Bucket) {
         let now = self.now;
         if bucket == Bucket::Iam {
-            self.add_account(account).iam.drain(bucket, now);
+            self.add_account(account).iam.meters.drain(bucket, now);
         } else {
             self.region_mut(account, region).meters.drain(bucket, now);
         }
     }
 
     /// As [`Self::person`], for what AWS never refuses.
-    fn does(
+    pub(super) fn does(
         &mut self,
         actor: &Actor,
         account: &AccountId,

@@ -87,6 +87,21 @@ impl<T: Clone> Record<T> {
         }
     }
 
+    /// Something that has always been there, and that every list shows.
+    pub(super) fn standing(value: T, by: &Actor, now: Timestamp) -> Self {
+        Self {
+            value,
+            made_by: by.clone(),
+            made_at: now,
+            last_changed_by: by.clone(),
+            changed_at: now,
+            version: 1,
+            visible_from: now,
+            settled_from: now,
+            past: Vec::new(),
+        }
+    }
+
     /// Changes the thing, and remembers the form before for as long as an old list may show it.
     pub(super) fn change(&mut self, by: &Actor, now: Timestamp, weather: &Weather, change: impl FnOnce(&mut T)) {
         let horizon = earlier(now, weather.stale_by.most);
@@ -110,7 +125,7 @@ impl<T: Clone> Record<T> {
 #[derive(Debug, Clone)]
 pub struct Table<K, T> {
     live: BTreeMap<K, Record<T>>,
-    ghosts: Vec<(Timestamp, T)>,
+    ghosts: Vec<(Timestamp, K, T)>,
 }
 
 impl<K, T> Default for Table<K, T> {
@@ -133,13 +148,13 @@ impl<K, T> DerefMut for Table<K, T> {
     }
 }
 
-impl<K: Ord, T: Clone> Table<K, T> {
+impl<K: Ord + Clone, T: Clone> Table<K, T> {
     /// Takes a thing away; lists may show it until then.
     pub(super) fn bury(&mut self, key: &K, now: Timestamp, listed_until: Timestamp) -> Option<T> {
         let record = self.live.remove(key)?;
-        self.ghosts.retain(|(until, _)| *until > now);
+        self.ghosts.retain(|(until, ..)| *until > now);
         if listed_until > now {
-            self.ghosts.push((listed_until, record.value.clone()));
+            self.ghosts.push((listed_until, key.clone(), record.value.clone()));
         }
         Some(record.value)
     }
@@ -147,13 +162,23 @@ impl<K: Ord, T: Clone> Table<K, T> {
     /// What one list shows.
     pub(super) fn list(&self, eye: &mut Eye<'_>) -> Vec<&T> {
         let mut shown: Vec<&T> = self.live.values().filter_map(|record| eye.see(record)).collect();
-        for (until, ghost) in &self.ghosts {
-            if eye.clouded && eye.now < *until && !eye.rng.chance(eye.flicker) {
+        for (until, _, ghost) in &self.ghosts {
+            if eye.sees_ghost(*until) {
                 shown.push(ghost);
             }
         }
         eye.shuffle(&mut shown);
         shown
+    }
+
+    /// One thing, as a read of it shows it. What was deleted may be shown a while longer, unless there is another of
+    /// its name.
+    pub(super) fn find(&self, key: &K, eye: &mut Eye<'_>) -> Option<&T> {
+        if let Some(record) = self.live.get(key) {
+            return eye.see(record);
+        }
+        let (until, _, ghost) = self.ghosts.iter().rfind(|(_, of, _)| of == key)?;
+        eye.sees_ghost(*until).then_some(ghost)
     }
 }
 
@@ -186,6 +211,16 @@ impl<'a> Eye<'a> {
         if self.shuffle {
             self.rng.shuffle(things);
         }
+    }
+
+    /// A number below a bound.
+    pub fn roll(&mut self, bound: u64) -> u64 {
+        self.rng.below(bound)
+    }
+
+    /// Whether it shows what was deleted and may be shown until then.
+    fn sees_ghost(&mut self, until: Timestamp) -> bool {
+        self.clouded && self.now < until && !self.rng.chance(self.flicker)
     }
 
     /// The form in which a thing is shown, if it is.

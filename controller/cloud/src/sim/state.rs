@@ -14,17 +14,25 @@ use ssm_ready_core::{
     facts::{
         Endpoint, EndpointState, EndpointType, IngressRule, Instance, NetworkInterface, RouteTable, RuleSource,
         SecurityGroup, Service, Subnet, Tags, Vpc,
+        audit::{AUDIT_RULE, Topic},
+        settings::{MetadataDefaults, SESSION_DOCUMENT, Setting},
+        targets::LogGroup,
     },
     ids::{
-        AccountId, EndpointId, InstanceId, NetworkInterfaceId, PrefixListId, Region, RouteTableId, SecurityGroupId,
-        SubnetId, VpcId,
+        AccountId, BucketName, EndpointId, InstanceId, LogGroupName, NetworkInterfaceId, PrefixListId, Region,
+        RouteTableId, SecurityGroupId, SubnetId, VpcId,
     },
     write::NewEndpoint,
 };
 
 use super::{
+    audit::{SimRule, SimTrail},
+    documents::SimDocument,
+    iam::Iam,
     journal::{ThingKind, Touched},
     record::{Record, Table},
+    settings::{METADATA_DEFAULTS, SimSetting},
+    targets::{SimBucket, SimKey},
 };
 
 /// The port that agents and endpoints speak on.
@@ -63,16 +71,17 @@ impl Meters {
 /// An AWS account.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
-    /// Its roles by ARN.
+    /// The roles that controllers take on, by ARN. Each is in IAM as well.
     pub roles: BTreeMap<String, Role>,
+    /// What IAM holds.
+    pub iam: Iam,
     /// Its regions.
     pub regions: BTreeMap<Region, RegionState>,
     /// Regions that are not enabled.
     pub disabled_regions: BTreeSet<Region>,
-    pub(super) iam: Meters,
 }
 
-/// An IAM role.
+/// A role as far as those are concerned who take it on.
 #[derive(Debug, Clone, Default)]
 pub struct Role {
     /// The external id that its trust policy demands, if it does.
@@ -82,6 +91,8 @@ pub struct Role {
     /// What its policies refuse, as far as it has come into effect. Set at once only by setting this;
     /// `World::set_denied` takes its time, as IAM does.
     pub denied: BTreeSet<Operation>,
+    /// Whether its policies refuse to pass roles on (`iam:PassRole`).
+    pub pass_role_denied: bool,
     /// The number of the last change of permissions that was asked for.
     pub(super) asked: u64,
     /// The number of the change that is in effect.
@@ -103,6 +114,10 @@ pub struct Quotas {
     pub groups_per_interface: usize,
     /// Tags of a thing.
     pub tags: usize,
+    /// Documents of the region.
+    pub documents: usize,
+    /// Versions of a document.
+    pub document_versions: usize,
 }
 
 impl Default for Quotas {
@@ -114,6 +129,8 @@ impl Default for Quotas {
             rules_per_group: 60,
             groups_per_interface: 5,
             tags: 50,
+            documents: 500,
+            document_versions: 1000,
         }
     }
 }
@@ -226,8 +243,10 @@ pub struct SimInstance {
     pub internet: bool,
     /// Its agent, if it has one.
     pub agent: Option<Agent>,
-    /// Its tags.
-    pub tags: Tags,
+    /// Whether its agent has credentials of its own, in its environment or a file: these come before all others.
+    pub own_credentials: bool,
+    /// From when on its profile is `associated`, and its metadata has the credentials; until then it is `associating`.
+    pub associated_from: Timestamp,
 }
 
 impl Deref for SimInstance {
@@ -300,6 +319,30 @@ pub struct RegionState {
     pub hosted_zones: BTreeMap<VpcId, BTreeMap<String, HostedZone>>,
     /// The entries of prefix lists that rules may name.
     pub prefix_lists: BTreeMap<PrefixListId, Vec<IpNet>>,
+    /// Service settings that somebody has set; all others are as AWS has them.
+    pub settings: Table<Setting, SimSetting>,
+    /// What AWS itself has for settings, where that is not what it documents: as on the wire, so `$None` may be there.
+    pub setting_defaults: BTreeMap<Setting, String>,
+    /// The settings that the region does not have.
+    pub missing_settings: BTreeSet<Setting>,
+    /// The metadata defaults, once somebody has set them.
+    pub metadata_defaults: Option<Record<MetadataDefaults>>,
+    /// Documents by name. There is none but the session document.
+    pub documents: Table<String, SimDocument>,
+    /// Rules of the default event bus by name. There is none but the one that reports sessions.
+    pub rules: Table<String, SimRule>,
+    /// Trails that the region shows, by ARN.
+    pub trails: Table<String, SimTrail>,
+    /// Topics by ARN.
+    pub topics: Table<String, Topic>,
+    /// The account's buckets that are in the region.
+    pub buckets: Table<BucketName, SimBucket>,
+    /// Log groups.
+    pub log_groups: Table<LogGroupName, LogGroup>,
+    /// KMS keys by id.
+    pub keys: Table<String, SimKey>,
+    /// How many other documents the account has in the region.
+    pub other_documents: usize,
     /// What may be had of each thing.
     pub quotas: Quotas,
     pub(super) tokens: BTreeMap<String, Token>,
@@ -351,18 +394,16 @@ impl RegionState {
     /// A thing as the journal shows it.
     pub(super) fn touched(&self, id: &str) -> Option<Touched> {
         fn thing<T>(id: &str, kind: ThingKind, vpc: &VpcId, tags: &Tags, record: &Record<T>) -> Touched {
-            Touched {
-                id: id.to_owned(),
-                kind,
-                vpc: vpc.clone(),
-                made_by: record.made_by.clone(),
-                version: record.version,
-                tags: tags.clone(),
-                service: None,
-                endpoint_type: None,
-                state: None,
-                private_dns: None,
-            }
+            Touched { vpc: Some(vpc.clone()), ..touched(id, kind, tags, record) }
+        }
+        if id == SESSION_DOCUMENT {
+            return self.touched_document();
+        }
+        if id == AUDIT_RULE {
+            return self.touched_rule();
+        }
+        if id == METADATA_DEFAULTS {
+            return Some(self.touched_metadata());
         }
         match id.split_once('-')?.0 {
             "vpce" => self.endpoints.get(&EndpointId::from(id)).map(|record| Touched {
@@ -399,6 +440,24 @@ impl RegionState {
     /// Whether a VPC is shared with this account, rather than its own.
     pub(super) fn is_shared(vpc: &SimVpc, account: &AccountId) -> bool {
         vpc.owner != account.as_str()
+    }
+}
+
+/// A thing that is in no VPC as the journal shows it.
+pub(super) fn touched<T>(id: &str, kind: ThingKind, tags: &Tags, record: &Record<T>) -> Touched {
+    Touched {
+        id: id.to_owned(),
+        kind,
+        vpc: None,
+        made_by: record.made_by.clone(),
+        last_changed_by: record.last_changed_by.clone(),
+        version: record.version,
+        tags: tags.clone(),
+        service: None,
+        endpoint_type: None,
+        state: None,
+        private_dns: None,
+        value: None,
     }
 }
 

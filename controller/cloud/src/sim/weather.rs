@@ -97,6 +97,8 @@ pub struct Weather {
     pub expired: f64,
     /// How often the deletion of one endpoint is answered with 200 and not done.
     pub unsuccessful: f64,
+    /// How often a write to Systems Manager or IAM is refused since another one is under way.
+    pub contended: f64,
     /// How long a call takes, half of it on the way there.
     pub latency: Span,
     /// Faults for the next calls of their operations, in order; they happen even when the weather has ended.
@@ -138,6 +140,15 @@ pub struct Weather {
     /// How long AWS remembers a client token.
     pub token_retention: Duration,
 
+    /// How long a new version of a document takes until it is active.
+    pub document_takes: Span,
+    /// How often it fails instead.
+    pub document_fails: f64,
+    /// How long a setting that was changed says that its update is pending.
+    pub setting_pending_for: Duration,
+
+    /// How long the association of an instance's profile is under way.
+    pub associating_for: Span,
     /// How long a change of a role's permissions takes to have an effect.
     pub iam_propagation: Span,
     /// How long after its last ping an agent counts as lost.
@@ -155,6 +166,7 @@ impl Default for Weather {
             lost_answer: 0.0,
             expired: 0.0,
             unsuccessful: 0.0,
+            contended: 0.0,
             latency: Span::ZERO,
             planned: Vec::new(),
             visible_after: Span::ZERO,
@@ -174,6 +186,10 @@ impl Default for Weather {
             failed_hold_names: true,
             s3_inbound_only_by_default: false,
             token_retention: Duration::from_secs(24 * 3600),
+            document_takes: Span::seconds(5),
+            document_fails: 0.0,
+            setting_pending_for: Duration::ZERO,
+            associating_for: Span::seconds(5),
             iam_propagation: Span::seconds(60),
             lost_after: Duration::from_secs(6 * 60),
         }

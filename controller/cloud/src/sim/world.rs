@@ -9,10 +9,13 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use ssm_ready_core::{
     calls::Operation,
-    facts::Endpoint,
+    facts::{
+        Endpoint,
+        settings::{DocumentStatus, Setting},
+    },
     fault::Fault,
     ids::{AccountId, EndpointId, InstanceId, Region, SecurityGroupId, VpcId},
-    write::{Write, Written},
+    write::{DocumentChange, ProfileChange, RoleChange, RuleChange, Write, Written},
 };
 
 use super::{
@@ -64,6 +67,8 @@ pub(super) enum Event {
     Life { account: AccountId, region: Region, endpoint: EndpointId, life: u64 },
     /// An agent tries to reach Systems Manager.
     Agent { account: AccountId, region: Region, instance: InstanceId, run: u64 },
+    /// A new version of the session document is done, unless the document is gone.
+    Document { account: AccountId, region: Region, serial: String, number: u64, becomes: DocumentStatus },
     /// A change of permissions comes into effect.
     Permissions { account: AccountId, role: String, change: u64, denied: BTreeSet<Operation> },
 }
@@ -108,6 +113,8 @@ pub(super) struct Ctx<'a> {
     pub actor: &'a Actor,
     pub account: &'a AccountId,
     pub region: &'a Region,
+    /// The ARN of whoever acts, where it is not that which goes with the actor.
+    pub user: Option<&'a str>,
     pub weather: &'a mut Weather,
     pub rng: &'a mut Rng,
     pub agenda: &'a mut Agenda,
@@ -162,6 +169,39 @@ pub struct World {
     entered: u64,
 }
 
+impl Ctx<'_> {
+    /// The ARN of whoever acts.
+    pub fn user(&self) -> String {
+        if let Some(user) = self.user {
+            return user.to_owned();
+        }
+        let account = self.account;
+        match self.actor {
+            Actor::Controller(name) => format!("arn:aws:sts::{account}:assumed-role/{name}/{name}"),
+            Actor::Person => format!("arn:aws:iam::{account}:user/person"),
+            Actor::Terraform => format!("arn:aws:sts::{account}:assumed-role/terraform/apply"),
+            Actor::QuickSetup => format!("arn:aws:sts::{account}:assumed-role/AWS-QuickSetup/quick-setup"),
+            Actor::Aws => format!("arn:aws:iam::{account}:root"),
+        }
+    }
+
+    /// Refuses a controller's write, as often as the weather has it, since another one is under way.
+    pub fn uncontended(&mut self, operation: Operation) -> Result<(), Refusal> {
+        let weathered = matches!(self.actor, Actor::Controller(_))
+            && self.weather.lasts(self.now)
+            && self.weather.only.as_ref().is_none_or(|only| only.contains(&operation));
+        if !weathered || !self.rng.chance(self.weather.contended) {
+            return Ok(());
+        }
+        let message = "There are concurrent updates of the resource.";
+        Err(match operation.service() {
+            "iam" => Refusal::new("ConcurrentModification", message).status(409),
+            "events" => Refusal::new("ConcurrentModificationException", message),
+            _ => Refusal::new("TooManyUpdates", message),
+        })
+    }
+}
+
 impl World {
     pub(super) fn new(now: Timestamp, seed: u64) -> Self {
         let own = "999999999999"
@@ -192,6 +232,9 @@ impl World {
             match event {
                 Event::Life { account, region, endpoint, life } => self.live_on(&account, &region, &endpoint, life),
                 Event::Agent { account, region, instance, run } => self.agent_tries(&account, &region, &instance, run),
+                Event::Document { account, region, serial, number, becomes } => {
+                    self.version_done(&account, &region, &serial, number, becomes);
+                }
                 Event::Permissions { account, role, change, denied } => {
                     let role = self.accounts.get_mut(&account).and_then(|account| account.roles.get_mut(&role));
                     // A later change that took less time has the last word.
@@ -223,12 +266,24 @@ impl World {
         account: &'a AccountId,
         region: &'a Region,
     ) -> Option<(&'a mut RegionState, Ctx<'a>)> {
-        let state = self.accounts.get_mut(account)?.regions.get_mut(region)?;
+        let (holder, ctx) = self.split_account(actor, account, region)?;
+        Some((holder.regions.get_mut(region)?, ctx))
+    }
+
+    /// The account, and apart from it what a change needs.
+    pub(super) fn split_account<'a>(
+        &'a mut self,
+        actor: &'a Actor,
+        account: &'a AccountId,
+        region: &'a Region,
+    ) -> Option<(&'a mut Account, Ctx<'a>)> {
+        let holder = self.accounts.get_mut(account)?;
         let ctx = Ctx {
             now: self.now,
             actor,
             account,
             region,
+            user: None,
             weather: &mut self.weather,
             rng: &mut self.rng,
             agenda: &mut self.agenda,
@@ -236,7 +291,7 @@ impl World {
             unsuccessful: self.unsuccessful,
             replayed: false,
         };
-        Some((state, ctx))
+        Some((holder, ctx))
     }
 
     /// One list of a region.
@@ -249,6 +304,17 @@ impl World {
         let state = self.accounts.get(account).and_then(|account| account.regions.get(region));
         let mut eye = Eye::open(self.now, &self.weather, &mut self.rng);
         state.map(|state| read(state, &mut eye)).ok_or_else(not_enabled)
+    }
+
+    /// The regions that are enabled for an account, in any order.
+    pub(super) fn enabled_regions(&mut self, account: &AccountId) -> Vec<Region> {
+        let Some(account) = self.accounts.get(account) else { return Vec::new() };
+        let enabled = account.regions.keys().filter(|region| !account.disabled_regions.contains(*region));
+        let mut enabled: Vec<Region> = enabled.cloned().collect();
+        if self.weather.shuffle {
+            self.rng.shuffle(&mut enabled);
+        }
+        enabled
     }
 
     /// How long the next call is under way.
@@ -363,7 +429,7 @@ impl World {
         let account = self.accounts.get_mut(caller.account);
         let meters = match operation {
             Operation::AssumeRole => Some(&mut self.own_meters),
-            Operation::SimulatePrincipalPolicy => account.map(|account| &mut account.iam),
+            _ if operation.service() == "iam" => account.map(|account| &mut account.iam.meters),
             _ => account.and_then(|account| account.regions.get_mut(caller.region)).map(|region| &mut region.meters),
         };
         if meters.is_some_and(|meters| !meters.take(operation.bucket(), 1, now)) {
@@ -380,16 +446,17 @@ impl World {
         if operation.service() != "iam" && !enabled {
             return Err(not_enabled());
         }
-        // Tags in a request that creates something need the permission to tag as well.
-        let tags = match write {
-            Some(Write::CreateSecurityGroup { tags, .. }) => !tags.is_empty(),
-            Some(Write::CreateEndpoint(new)) => !new.tags.is_empty(),
-            _ => false,
-        };
         let refused = (operation.writes() && caller.read_only)
             || !self.may(caller.account, caller.role, operation)
-            || (tags && !self.may(caller.account, caller.role, Operation::CreateTags));
+            || write.and_then(tags_by).is_some_and(|by| !self.may(caller.account, caller.role, by))
+            || (write.is_some_and(passes_role) && !self.may_pass_role(caller.account, caller.role));
         if refused { Err(denied(operation)) } else { Ok(()) }
+    }
+
+    /// Whether a role's policies allow it to pass roles on.
+    fn may_pass_role(&self, account: &AccountId, role: &str) -> bool {
+        let role = self.accounts.get(account).and_then(|account| account.roles.get(role));
+        role.is_none_or(|role| !role.pass_role_denied)
     }
 
     /// Whether a role's policies, as far as they have come into effect, allow a call. A role that is gone may nothing.
@@ -402,7 +469,19 @@ impl World {
 
     /// Puts into an entry how the things that a write names are before it.
     pub(super) fn witness(&self, entry: &mut Entry, write: &Write) {
+        if let Some(account) = self.accounts.get(&entry.account) {
+            entry.touched.extend(account.iam.witness(write));
+        }
         let Some(state) = self.region(&entry.account, &entry.region) else { return };
+        match write {
+            Write::UpdateSetting { setting, .. } | Write::ResetSetting { setting } => {
+                entry.touched.push(state.touched_setting(*setting));
+            }
+            Write::ModifyMetadataDefaults { .. } => entry.touched.push(state.touched_metadata()),
+            Write::Document(_) => entry.touched.extend(state.touched_document()),
+            Write::Rule(_) => entry.touched.extend(state.touched_rule()),
+            _ => {}
+        }
         let mut touch = |id: &str| entry.touched.extend(state.touched(id));
         match write {
             Write::CreateSecurityGroup { vpc, .. } | Write::EnableVpcAttribute { vpc, .. } => touch(vpc.as_str()),
@@ -413,6 +492,14 @@ impl World {
             Write::DeleteEndpoints { endpoints } => endpoints.iter().for_each(|id| touch(id.as_str())),
             Write::Tag { resources, .. } | Write::Untag { resources, .. } => resources.iter().for_each(|id| touch(id)),
             Write::CreateEndpoint(new) => touch(new.vpc.as_str()),
+            Write::AssociateProfile { instance, .. } => touch(instance.as_str()),
+            Write::UpdateSetting { .. }
+            | Write::ResetSetting { .. }
+            | Write::ModifyMetadataDefaults { .. }
+            | Write::Document(_)
+            | Write::Rule(_)
+            | Write::Role { .. }
+            | Write::Profile { .. } => {}
         }
         let admits = |vpc: &VpcId, groups: &BTreeSet<SecurityGroupId>| {
             let vpc = state.vpcs.get(vpc)?;
@@ -490,11 +577,36 @@ impl World {
     }
 }
 
+/// Tags in a request that creates something need the permission to tag as well: by this call.
+fn tags_by(write: &Write) -> Option<Operation> {
+    let (tags, by) = match write {
+        Write::CreateSecurityGroup { tags, .. } => (tags, Operation::CreateTags),
+        Write::CreateEndpoint(new) => (&new.tags, Operation::CreateTags),
+        Write::Document(DocumentChange::Create { tags, .. }) => (tags, Operation::AddTagsToResource),
+        Write::Rule(RuleChange::Put { tags, .. }) => (tags, Operation::TagResource),
+        Write::Role { change: RoleChange::Create(new), .. } => (&new.tags, Operation::TagRole),
+        Write::Profile { change: ProfileChange::Create { tags, .. }, .. } => (tags, Operation::TagInstanceProfile),
+        _ => return None,
+    };
+    (!tags.is_empty()).then_some(by)
+}
+
+/// Whether a write hands a role to a service, which needs `iam:PassRole`. Nothing looks whether the role is there.
+fn passes_role(write: &Write) -> bool {
+    matches!(
+        write,
+        Write::UpdateSetting { setting: Setting::HostManagementRole, .. }
+            | Write::Profile { change: ProfileChange::AddRole(_), .. }
+            | Write::AssociateProfile { .. }
+    )
+}
+
 fn throttled(operation: Operation) -> Refusal {
     let message = "Request limit exceeded.";
     match operation.service() {
         "ec2" => Refusal::new("RequestLimitExceeded", message).status(503),
-        "ssm" => Refusal::new("ThrottlingException", "Rate exceeded"),
+        "s3" => Refusal::new("SlowDown", "Please reduce your request rate.").status(503),
+        "ssm" | "events" | "cloudtrail" | "logs" | "kms" => Refusal::new("ThrottlingException", "Rate exceeded"),
         _ => Refusal::new("Throttling", "Rate exceeded"),
     }
 }
@@ -503,6 +615,9 @@ fn internal_error(operation: Operation) -> Refusal {
     let code = match operation.service() {
         "ec2" => "InternalError",
         "ssm" => "InternalServerError",
+        "events" => "InternalException",
+        "sns" | "s3" => "InternalError",
+        "kms" => "KMSInternalException",
         _ => "InternalFailure",
     };
     Refusal::new(code, "An internal error has occurred").status(500)
@@ -511,7 +626,10 @@ fn internal_error(operation: Operation) -> Refusal {
 fn expired(operation: Operation) -> Refusal {
     match operation.service() {
         "ec2" => Refusal::new("RequestExpired", "Request has expired."),
-        "ssm" => Refusal::new("ExpiredTokenException", "The security token included in the request is expired"),
+        "s3" => Refusal::new("ExpiredToken", "The provided token has expired."),
+        "ssm" | "events" | "cloudtrail" | "logs" | "kms" => {
+            Refusal::new("ExpiredTokenException", "The security token included in the request is expired")
+        }
         _ => Refusal::new("ExpiredToken", "The security token included in the request is expired").status(403),
     }
 }
@@ -520,7 +638,8 @@ fn denied(operation: Operation) -> Refusal {
     let message = "You are not authorized to perform this operation.";
     match operation.service() {
         "ec2" => Refusal::new("UnauthorizedOperation", message).status(403),
-        "ssm" => Refusal::new("AccessDeniedException", message),
+        "ssm" | "events" | "cloudtrail" | "logs" | "kms" => Refusal::new("AccessDeniedException", message),
+        "sns" => Refusal::new("AuthorizationError", message).status(403),
         _ => Refusal::new("AccessDenied", message).status(403),
     }
 }

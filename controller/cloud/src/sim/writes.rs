@@ -10,7 +10,10 @@ use ssm_ready_core::{
     },
     fault::{Fault, FaultKind},
     ids::{AccountId, EndpointId, InstanceId, Region, RouteTableId, SecurityGroupId, SubnetId, VpcId},
-    write::{EndpointChange, FULL_ACCESS_POLICY, NewEndpoint, Write, Written},
+    write::{
+        DocumentChange, EndpointChange, FULL_ACCESS_POLICY, NewEndpoint, ProfileChange, RoleChange, RuleChange, Write,
+        Written,
+    },
 };
 
 use super::{
@@ -48,17 +51,26 @@ struct Shape<'a> {
 }
 
 impl World {
-    /// Carries out a write. Who may do it has been decided.
+    /// Carries out a write. Who may do it has been decided; `user` is the ARN of whoever does, where that is not the
+    /// actor's usual one.
     pub(super) fn perform(
         &mut self,
         actor: &Actor,
+        user: Option<&str>,
         account: &AccountId,
         region: &Region,
         write: &Write,
     ) -> Result<Written> {
-        let Some((state, mut ctx)) = self.split(actor, account, region) else {
-            return Err(Refusal::new("OptInRequired", "the region is not enabled").status(401));
-        };
+        let not_enabled = || Refusal::new("OptInRequired", "the region is not enabled").status(401);
+        let (holder, mut ctx) = self.split_account(actor, account, region).ok_or_else(not_enabled)?;
+        ctx.user = user;
+        if matches!(write, Write::Role { .. } | Write::Profile { .. }) {
+            return holder.write_iam(&mut ctx, write);
+        }
+        if let Write::AssociateProfile { profile, .. } = write {
+            holder.iam.check_profile_arn(&mut ctx, profile)?;
+        }
+        let state = holder.regions.get_mut(region).ok_or_else(not_enabled)?;
         let result = state.perform(&mut ctx, write);
         self.replayed = ctx.replayed;
         result
@@ -102,7 +114,7 @@ impl World {
         entry.write = Some(write.clone());
         self.witness(&mut entry, write);
         self.replayed = false;
-        let result = self.perform(actor, account, region, write);
+        let result = self.perform(actor, None, account, region, write);
         let result = self.conclude(&mut entry, operation, result, Self::describe);
         self.enter(entry);
         result
@@ -136,7 +148,11 @@ pub(super) fn singly(write: &Write) -> Vec<Write> {
 pub(super) fn settle(write: &Write, result: Result<Written, Fault>) -> Option<Result<Written, Fault>> {
     match result {
         Err(fault) if already(write, &fault) => None,
-        Err(fault) if matches!(write, Write::DeleteSecurityGroup { .. }) && fault.kind == FaultKind::NotFound => {
+        Err(fault) if takes_away(write) && fault.kind == FaultKind::NotFound => Some(Ok(Written::Done)),
+        Err(fault)
+            if matches!(write, Write::Document(DocumentChange::Update(_)))
+                && fault.code == "DuplicateDocumentContent" =>
+        {
             Some(Ok(Written::Done))
         }
         Ok(Written::NotDeleted(left)) => {
@@ -145,6 +161,18 @@ pub(super) fn settle(write: &Write, result: Result<Written, Fault>) -> Option<Re
         }
         other => Some(other),
     }
+}
+
+/// Whether a write takes something away, so that it is done where there is nothing.
+fn takes_away(write: &Write) -> bool {
+    matches!(
+        write,
+        Write::DeleteSecurityGroup { .. }
+            | Write::Document(DocumentChange::Delete)
+            | Write::Rule(RuleChange::RemoveTargets(_) | RuleChange::Delete)
+            | Write::Role { change: RoleChange::Delete | RoleChange::Detach(_) | RoleChange::DeleteInline(_), .. }
+            | Write::Profile { change: ProfileChange::Delete | ProfileChange::RemoveRole(_), .. }
+    )
 }
 
 impl RegionState {
@@ -174,6 +202,15 @@ impl RegionState {
                 })
             }
             Write::EnableVpcAttribute { vpc, attribute } => self.set_attribute(ctx, vpc, *attribute, true),
+            Write::AssociateProfile { instance, profile } => self.associate(ctx, instance, profile),
+            Write::UpdateSetting { setting, value } => self.update_setting(ctx, *setting, value),
+            Write::ResetSetting { setting } => self.reset_setting(ctx, *setting),
+            Write::ModifyMetadataDefaults { values } => self.modify_metadata(ctx, values),
+            Write::Document(change) => self.write_document(ctx, change),
+            Write::Rule(change) => self.write_rule(ctx, change),
+            Write::Role { .. } | Write::Profile { .. } => {
+                Err(Refusal::new("InvalidAction", "IAM is not asked in a region"))
+            }
         }
     }
 
@@ -199,6 +236,26 @@ impl RegionState {
             return Err(Refusal::new("TagLimitExceeded", "The maximum number of tags for the resource is exceeded"));
         }
         Ok(())
+    }
+
+    // Instances.
+
+    /// AssociateIamInstanceProfile, of a profile that is there.
+    fn associate(&mut self, ctx: &mut Ctx<'_>, instance: &InstanceId, profile: &str) -> Result<Written> {
+        let Some(record) = self.instances.get_mut(instance) else {
+            let message = format!("The instance ID '{instance}' does not exist");
+            return Err(Refusal::new("InvalidInstanceID.NotFound", message));
+        };
+        if record.profile.is_some() {
+            let message = format!("There is an existing association for instance {instance}");
+            return Err(Refusal::new("IncorrectState", message));
+        }
+        let from = later(ctx.now, ctx.rng.within(ctx.weather.associating_for));
+        record.change(ctx.actor, ctx.now, ctx.weather, |instance| {
+            instance.fact.profile = Some(profile.to_owned());
+            instance.associated_from = from;
+        });
+        Ok(Written::Done)
     }
 
     // Security groups.
@@ -836,7 +893,7 @@ impl RegionState {
             }
             Some("i") => {
                 if let Some(record) = self.instances.get_mut(&InstanceId::from(id)) {
-                    record.change(actor, now, weather, |instance| instance.tags = tags);
+                    record.change(actor, now, weather, |instance| instance.fact.tags = tags);
                 }
             }
             _ => {}

@@ -27,6 +27,7 @@ use crate::{
         Subnet, Vpc, VpcAttribute,
     },
     ids::{EndpointId, RouteTableId, SecurityGroupId, SubnetId, VpcId},
+    instance_profiles::SeenProfile,
     overlay::Overlay,
     posture::{ServiceName, VpcPosture},
     reason::Reason,
@@ -51,12 +52,42 @@ pub enum Facet {
     Routes,
     /// The endpoints' policies.
     Policy,
+    /// Default Host Management of a region.
+    HostManagement,
+    /// The Session Manager preferences of a region.
+    SessionPreferences,
+    /// Other service settings of a region.
+    ServiceSettings,
+    /// The metadata defaults of a region.
+    MetadataDefaults,
+    /// How sessions of a region are told of.
+    SessionAudit,
+    /// The roles of an account.
+    Roles,
+    /// The instance profiles of an account.
+    Profiles,
+    /// The instance profiles that the instances of a VPC have, and whether these can be managed with them.
+    InstanceProfiles,
 }
 
 impl Facet {
     /// All of them, in the order in which conditions are listed.
-    pub const ALL: [Self; 6] =
-        [Self::Account, Self::Dns, Self::SecurityGroup, Self::Endpoints, Self::Routes, Self::Policy];
+    pub const ALL: [Self; 14] = [
+        Self::Account,
+        Self::Dns,
+        Self::SecurityGroup,
+        Self::Endpoints,
+        Self::Routes,
+        Self::Policy,
+        Self::HostManagement,
+        Self::SessionPreferences,
+        Self::ServiceSettings,
+        Self::MetadataDefaults,
+        Self::SessionAudit,
+        Self::Roles,
+        Self::Profiles,
+        Self::InstanceProfiles,
+    ];
 
     /// The type of its condition.
     #[must_use]
@@ -68,7 +99,21 @@ impl Facet {
             Self::Endpoints => "EndpointsReady",
             Self::Routes => "RoutesReady",
             Self::Policy => "PolicyReady",
+            Self::HostManagement => "HostManagementReady",
+            Self::SessionPreferences => "SessionPreferencesReady",
+            Self::ServiceSettings => "ServiceSettingsReady",
+            Self::MetadataDefaults => "MetadataDefaultsReady",
+            Self::SessionAudit => "AuditReady",
+            Self::Roles => "RolesReady",
+            Self::Profiles => "ProfilesReady",
+            Self::InstanceProfiles => "InstanceProfilesReady",
         }
+    }
+
+    /// Whether its condition only advises: whatever it says, it holds neither `Ready` nor `Compliant`.
+    #[must_use]
+    pub fn is_advisory(self) -> bool {
+        self == Self::InstanceProfiles
     }
 }
 
@@ -177,17 +222,21 @@ pub struct Seen {
     pub endpoints: Vec<SeenEndpoint>,
     /// The managed security group.
     pub group: Option<SecurityGroupId>,
+    /// The instance profiles of running instances; none where they were not looked at, or could not be.
+    pub profiles: Option<Vec<SeenProfile>>,
 }
 
 /// All checks, what to do, and what was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Verdict {
+pub struct Verdict<S = Seen> {
     /// All checks.
     pub checks: Vec<Check>,
     /// Proposed writes, in no particular order.
     pub actions: Vec<Action>,
     /// What was seen.
-    pub seen: Seen,
+    pub seen: S,
+    /// Facts that something is expected to change in: to be read again at the next look.
+    pub watch: BTreeSet<FactKey>,
 }
 
 /// What the object's status remembers of an endpoint.
@@ -302,11 +351,17 @@ struct Case<'a> {
     vpc: &'a Vpc,
 }
 
-impl Verdict {
-    fn check(&mut self, facet: Facet, outcome: Outcome, reason: Reason, message: impl Into<String>) -> &mut Check {
+impl<S> Verdict<S> {
+    pub(crate) fn check(
+        &mut self,
+        facet: Facet,
+        outcome: Outcome,
+        reason: Reason,
+        message: impl Into<String>,
+    ) -> &mut Check {
         self.checks.push(Check {
             facet,
-            gate: outcome != Outcome::Warn,
+            gate: outcome != Outcome::Warn && !facet.is_advisory(),
             outcome,
             reason,
             message: message.into(),
@@ -316,19 +371,19 @@ impl Verdict {
         &mut self.checks[last]
     }
 
-    fn pass(&mut self, facet: Facet, message: impl Into<String>) {
+    pub(crate) fn pass(&mut self, facet: Facet, message: impl Into<String>) {
         self.check(facet, Outcome::Pass, Reason::Succeeded, message);
     }
 
-    fn fail(&mut self, facet: Facet, reason: Reason, message: impl Into<String>) -> &mut Check {
+    pub(crate) fn fail(&mut self, facet: Facet, reason: Reason, message: impl Into<String>) -> &mut Check {
         self.check(facet, Outcome::Fail, reason, message)
     }
 
-    fn warn(&mut self, facet: Facet, reason: Reason, message: impl Into<String>) -> &mut Check {
+    pub(crate) fn warn(&mut self, facet: Facet, reason: Reason, message: impl Into<String>) -> &mut Check {
         self.check(facet, Outcome::Warn, reason, message)
     }
 
-    fn unknown<T>(&mut self, facet: Facet, key: &FactKey, reading: &Reading<'_, T>) {
+    pub(crate) fn unknown<T>(&mut self, facet: Facet, key: &FactKey, reading: &Reading<'_, T>) {
         let why = match reading {
             Reading::Unknown(Some(fault)) => fault.to_string(),
             _ => format!("{} has not answered yet", key.operation()),
@@ -336,7 +391,7 @@ impl Verdict {
         self.check(facet, Outcome::Unknown, Reason::FactUnreadable, why);
     }
 
-    fn propose(&mut self, facet: Facet, write: Write) -> &mut Action {
+    pub(crate) fn propose(&mut self, facet: Facet, write: Write) -> &mut Action {
         self.actions.push(Action { facet, service: None, write, then_admit: Vec::new(), disrupts: None });
         let last = self.actions.len() - 1;
         &mut self.actions[last]
@@ -344,7 +399,7 @@ impl Verdict {
 }
 
 impl Check {
-    fn differs(&mut self, field: impl Into<String>, wanted: impl Into<String>, seen: impl Into<String>) {
+    pub(crate) fn differs(&mut self, field: impl Into<String>, wanted: impl Into<String>, seen: impl Into<String>) {
         self.difference = Some(Difference { field: field.into(), wanted: wanted.into(), seen: seen.into() });
     }
 }
@@ -391,7 +446,7 @@ fn was(memory: &EndpointMemory) -> Ownership {
     if memory.id.is_some() && !memory.managed { Ownership::Existing } else { Ownership::Managed }
 }
 
-fn join<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+pub(crate) fn join<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     let all: Vec<String> = items.into_iter().map(|i| i.to_string()).collect();
     if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }

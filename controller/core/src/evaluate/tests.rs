@@ -196,6 +196,14 @@ fn assert_allowed(world: &World, verdict: &Verdict) {
                 }
             }
             Write::Untag { .. } => panic!("evaluation takes no tags away: {write}"),
+            Write::AssociateProfile { .. }
+            | Write::UpdateSetting { .. }
+            | Write::ResetSetting { .. }
+            | Write::ModifyMetadataDefaults { .. }
+            | Write::Document(_)
+            | Write::Rule(_)
+            | Write::Role { .. }
+            | Write::Profile { .. } => panic!("none of a VPC's: {write}"),
             Write::AuthorizeIngress { group, rules } | Write::RevokeIngress { group, rules } => {
                 assert!(group_of_ours(group) && !rules.is_empty(), "{write}");
             }

@@ -4,7 +4,7 @@
 //! account of every partition.
 
 use super::{
-    Roles, Settings,
+    Kind, Roles, Settings,
     document::{Node, Parameter, Piece, Policy, Text},
     policies,
 };
@@ -21,15 +21,26 @@ pub(super) fn spoke(settings: &Settings, roles: Roles) -> Node {
     let mut outputs = Vec::new();
     let trust = policies::trust(settings, true);
     let observe = ("ssm-ready-observe", policies::observe(settings));
-    let enforce = ("ssm-ready-enforce", policies::enforce(settings));
     if roles.observe() {
         let name = Text::open(Parameter::RolePrefix).and("-observe");
-        resources.push(("ObserveRole", role(name, &trust, std::slice::from_ref(&observe))));
+        resources.push(("ObserveRole", role(name, &trust, std::slice::from_ref(&observe), &[])));
         outputs.push(output("ObserveRole", "spec.assumeRole.observeRoleArn of the AwsAccount"));
     }
     if roles.enforce() {
+        let mut inline = vec![observe];
+        let mut attached = Vec::new();
+        for (kind, policy) in settings.enforce() {
+            match managed(kind) {
+                None => inline.push(("ssm-ready-enforce", policy)),
+                Some((resource, suffix, description)) => {
+                    let name = Text::open(Parameter::RolePrefix).and(suffix);
+                    resources.push((resource, managed_policy(&name, description, document(&policy))));
+                    attached.push(resource);
+                }
+            }
+        }
         let name = Text::open(Parameter::RolePrefix);
-        resources.push(("EnforceRole", role(name, &trust, &[observe, enforce])));
+        resources.push(("EnforceRole", role(name, &trust, &inline, &attached)));
         outputs.push(output("EnforceRole", "spec.assumeRole.roleArn of the AwsAccount"));
     }
     let mut parameters = vec![
@@ -56,6 +67,20 @@ pub(super) fn spoke(settings: &Settings, roles: Roles) -> Node {
         "^(|arn:.+)$",
     ));
     template(SPOKE, parameters, true, resources, outputs)
+}
+
+/// The managed policy of a kind: its resource, what its name ends with, and its description. That of VPCs is inline; all
+/// of them together would be longer than inline policies may be.
+pub(super) fn managed(kind: Kind) -> Option<(&'static str, &'static str, &'static str)> {
+    match kind {
+        Kind::VpcPosture => None,
+        Kind::RegionPosture => {
+            Some(("RegionPolicy", "-region", "Lets ssm-ready keep what RegionPostures declare of this account"))
+        }
+        Kind::AccountPosture => {
+            Some(("AccountPolicy", "-account", "Lets ssm-ready keep the roles that AccountPostures declare"))
+        }
+    }
 }
 
 /// The controller's own role, or, where it is not said how the controller gets it, only its policy.
@@ -87,21 +112,9 @@ pub(super) fn hub(settings: &Settings, accounts: &[String]) -> Node {
             (vec![("HubRole", role)], vec![output("HubRole", "The controller's own role")])
         }
         None => {
-            let managed = Node::map([
-                ("Type", Node::text("AWS::IAM::ManagedPolicy")),
-                (
-                    "Properties",
-                    Node::map([
-                        ("Path", fill(&Parameter::RolePath.into())),
-                        ("ManagedPolicyName", fill(&Text::open(Parameter::RolePrefix).and("-hub"))),
-                        (
-                            "Description",
-                            Node::text("Lets the ssm-ready controller take on its roles in other accounts"),
-                        ),
-                        ("PolicyDocument", policy),
-                    ]),
-                ),
-            ]);
+            let name = Text::open(Parameter::RolePrefix).and("-hub");
+            let description = "Lets the ssm-ready controller take on its roles in other accounts";
+            let managed = managed_policy(&name, description, policy);
             let arn = Node::map([
                 ("Description", Node::text("Attach it to the controller's own role")),
                 ("Value", Node::map([("Ref", Node::text("HubPolicy"))])),
@@ -181,7 +194,22 @@ fn secret(name: &'static str, description: &str, default: Option<&str>) -> Entry
     Some((name, Node::map(entries)))
 }
 
-fn role(name: Text, trust: &Policy, policies: &[(&str, Policy)]) -> Node {
+fn managed_policy(name: &Text, description: &str, policy: Node) -> Node {
+    Node::map([
+        ("Type", Node::text("AWS::IAM::ManagedPolicy")),
+        (
+            "Properties",
+            Node::map([
+                ("Path", fill(&Parameter::RolePath.into())),
+                ("ManagedPolicyName", fill(name)),
+                ("Description", Node::text(description)),
+                ("PolicyDocument", policy),
+            ]),
+        ),
+    ])
+}
+
+fn role(name: Text, trust: &Policy, policies: &[(&str, Policy)], attached: &[&str]) -> Node {
     let policies = policies
         .iter()
         .map(|(name, policy)| Node::map([("PolicyName", Node::text(*name)), ("PolicyDocument", document(policy))]));
@@ -190,20 +218,19 @@ fn role(name: Text, trust: &Policy, policies: &[(&str, Policy)]) -> Node {
         Node::map([("Ref", Node::text("PermissionsBoundary"))]),
         Node::map([("Ref", Node::text("AWS::NoValue"))]),
     ]);
-    Node::map([
-        ("Type", Node::text("AWS::IAM::Role")),
-        (
-            "Properties",
-            Node::map([
-                ("Path", fill(&Parameter::RolePath.into())),
-                ("RoleName", fill(&name)),
-                ("MaxSessionDuration", Node::Number(3600)),
-                ("PermissionsBoundary", Node::map([("Fn::If", boundary)])),
-                ("AssumeRolePolicyDocument", document(trust)),
-                ("Policies", Node::List(policies.collect())),
-            ]),
-        ),
-    ])
+    let mut properties = vec![
+        ("Path", fill(&Parameter::RolePath.into())),
+        ("RoleName", fill(&name)),
+        ("MaxSessionDuration", Node::Number(3600)),
+        ("PermissionsBoundary", Node::map([("Fn::If", boundary)])),
+        ("AssumeRolePolicyDocument", document(trust)),
+        ("Policies", Node::List(policies.collect())),
+    ];
+    if !attached.is_empty() {
+        let references = attached.iter().map(|resource| Node::map([("Ref", Node::text(*resource))]));
+        properties.push(("ManagedPolicyArns", Node::List(references.collect())));
+    }
+    Node::map([("Type", Node::text("AWS::IAM::Role")), ("Properties", Node::map(properties))])
 }
 
 fn output(resource: &str, description: &str) -> (String, Node) {

@@ -11,9 +11,11 @@ mod terraform;
 
 use std::collections::BTreeSet;
 
+use crate::calls::Operation;
+
 pub use document::{Comparison, Effect, Node, Parameter, Piece, Policy, Statement, Text};
 pub use policies::{enforce, hub, hub_trust, observe, trust};
-pub use questions::questions;
+pub use questions::{Preflight, questions};
 pub use render::{Format, Part, Refusal, render};
 
 /// The longest managed policy, in characters without white space (IAM quotas).
@@ -92,6 +94,136 @@ impl Partition {
 /// What the names of most endpoint services begin with, in every partition.
 pub const COMMON_PREFIX: &str = "com.amazonaws";
 
+/// A kind of object, each of which takes a policy of its own: one for all would be longer than AWS lets it be, and
+/// nobody has to allow what no object of theirs does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Networks of VPCs.
+    VpcPosture,
+    /// Settings of an account and region.
+    RegionPosture,
+    /// Roles and instance profiles.
+    AccountPosture,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::VpcPosture, Self::RegionPosture, Self::AccountPosture];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::VpcPosture => "vpc-posture",
+            Self::RegionPosture => "region-posture",
+            Self::AccountPosture => "account-posture",
+        }
+    }
+
+    /// The name of its policy, as a part and in file names.
+    #[must_use]
+    pub fn policy(self) -> &'static str {
+        match self {
+            Self::VpcPosture => "enforce",
+            Self::RegionPosture => "enforce-region",
+            Self::AccountPosture => "enforce-account",
+        }
+    }
+
+    /// Whether objects of the kind lead to a call.
+    #[must_use]
+    pub fn makes(self, operation: Operation) -> bool {
+        kinds_of(operation).contains(&self)
+    }
+}
+
+/// The kinds whose objects lead to a call.
+fn kinds_of(operation: Operation) -> &'static [Kind] {
+    use Kind::{AccountPosture, RegionPosture, VpcPosture};
+    use Operation as O;
+    match operation {
+        O::AssumeRole
+        | O::GetCallerIdentity
+        | O::SimulatePrincipalPolicy
+        // Instances tell a VPC's readiness, which of them lack metadata, and whether a profile is in use.
+        | O::DescribeInstances => &Kind::ALL,
+        O::DescribeVpcs
+        | O::DescribeVpcEndpoints
+        | O::DescribeSecurityGroups
+        | O::DescribeInstanceInformation
+        | O::DescribeSubnets
+        | O::DescribeRouteTables
+        | O::DescribeVpcAttribute
+        | O::DescribeVpcEndpointServices
+        | O::DescribeNetworkInterfaces
+        | O::CreateVpcEndpoint
+        | O::ModifyVpcEndpoint
+        | O::DeleteVpcEndpoints
+        | O::CreateSecurityGroup
+        | O::AuthorizeSecurityGroupIngress
+        | O::RevokeSecurityGroupIngress
+        | O::DeleteSecurityGroup
+        | O::CreateTags
+        | O::DeleteTags
+        | O::ModifyVpcAttribute
+        | O::AssociateIamInstanceProfile => &[VpcPosture],
+        O::GetDocument
+        | O::DescribeDocument
+        | O::GetBucketLocation
+        | O::GetBucketEncryption
+        | O::DescribeLogGroups
+        | O::DescribeKey
+        | O::GetInstanceMetadataDefaults
+        | O::UpdateServiceSetting
+        | O::ResetServiceSetting
+        | O::ModifyInstanceMetadataDefaults
+        | O::CreateDocument
+        | O::UpdateDocument
+        | O::UpdateDocumentDefaultVersion
+        | O::DeleteDocument
+        | O::AddTagsToResource
+        | O::RemoveTagsFromResource
+        | O::DescribeRule
+        | O::ListTargetsByRule
+        | O::ListTagsForResource
+        | O::DescribeTrails
+        | O::GetTrailStatus
+        | O::GetEventSelectors
+        | O::GetTopicAttributes
+        | O::PutRule
+        | O::PutTargets
+        | O::RemoveTargets
+        | O::DeleteRule
+        | O::TagResource
+        | O::UntagResource => &[RegionPosture],
+        // The role of Default Host Management is looked at before it is set, and a role that is set is not deleted. A
+        // VpcPosture with `instances` reads these and profiles too, which only advises.
+        O::GetServiceSetting
+        | O::GetRole
+        | O::ListAttachedRolePolicies
+        | O::ListRolePolicies
+        | O::GetRolePolicy => &[RegionPosture, AccountPosture],
+        O::DescribeRegions
+        | O::GetInstanceProfile
+        | O::CreateRole
+        | O::UpdateAssumeRolePolicy
+        | O::AttachRolePolicy
+        | O::DetachRolePolicy
+        | O::PutRolePolicy
+        | O::DeleteRolePolicy
+        | O::PutRolePermissionsBoundary
+        | O::TagRole
+        | O::UntagRole
+        | O::DeleteRole
+        | O::CreateInstanceProfile
+        | O::TagInstanceProfile
+        | O::UntagInstanceProfile
+        | O::AddRoleToInstanceProfile
+        | O::RemoveRoleFromInstanceProfile
+        | O::DeleteInstanceProfile => &[AccountPosture],
+    }
+}
+
 /// A part of what the controller can do, which takes permissions of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Feature {
@@ -105,19 +237,37 @@ pub enum Feature {
     S3Gateway,
     /// `dns.attributes: Enforce`.
     DnsAttributes,
-    /// `endpoints.tags`, when they are edited later.
+    /// Declared tags, when they are edited later.
     Tags,
     /// Deleting what the controller made, and letting go of what stays.
     Deletion,
-    /// `endpoints.adoption: TakeOver`.
+    /// `TakeOver` of what somebody else tagged.
     TakeOver,
     /// An action that AWS lists as one that CreateVpcEndpoint depends on.
     HostedZones,
+    /// Default Host Management.
+    HostManagement,
+    /// The other service settings of Systems Manager.
+    ServiceSettings,
+    /// The metadata defaults of new instances.
+    MetadataDefaults,
+    /// The preferences of Session Manager.
+    SessionPreferences,
+    /// The rule that reports sessions.
+    SessionAudit,
+    /// Roles: making and changing them.
+    Roles,
+    /// Instance profiles, and putting roles into them.
+    InstanceProfiles,
+    /// Roles of yours (`ownership: AttachOnly`).
+    AttachOnlyRoles,
+    /// Giving an instance profile to instances that have none.
+    ProfileAttachment,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 18] = [
         Self::VpcEndpoints,
         Self::SecurityGroup,
         Self::ExistingSecurityGroups,
@@ -127,18 +277,55 @@ impl Feature {
         Self::Deletion,
         Self::TakeOver,
         Self::HostedZones,
+        Self::HostManagement,
+        Self::ServiceSettings,
+        Self::MetadataDefaults,
+        Self::SessionPreferences,
+        Self::SessionAudit,
+        Self::Roles,
+        Self::InstanceProfiles,
+        Self::AttachOnlyRoles,
+        Self::ProfileAttachment,
     ];
 
-    /// What a VpcPosture with the defaults of its fields needs.
+    /// What objects need whose `adoption`, `ownership`, `existing` and `profileAttachment` are at their defaults.
     #[must_use]
     pub fn defaults() -> BTreeSet<Self> {
         Self::ALL.into_iter().filter(|feature| feature.is_default()).collect()
     }
 
-    /// Whether a VpcPosture with the defaults of its fields needs it.
+    /// Whether objects need it whose `adoption`, `ownership`, `existing` and `profileAttachment` are at their defaults.
     #[must_use]
     pub fn is_default(self) -> bool {
-        !matches!(self, Self::ExistingSecurityGroups | Self::TakeOver | Self::HostedZones)
+        !matches!(
+            self,
+            Self::ExistingSecurityGroups
+                | Self::TakeOver
+                | Self::HostedZones
+                | Self::AttachOnlyRoles
+                | Self::ProfileAttachment
+        )
+    }
+
+    /// The kinds in whose policies it makes a difference.
+    #[must_use]
+    pub fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::VpcEndpoints
+            | Self::SecurityGroup
+            | Self::ExistingSecurityGroups
+            | Self::S3Gateway
+            | Self::DnsAttributes
+            | Self::HostedZones
+            | Self::ProfileAttachment => &[Kind::VpcPosture],
+            Self::Tags | Self::Deletion | Self::TakeOver => &Kind::ALL,
+            Self::HostManagement
+            | Self::ServiceSettings
+            | Self::MetadataDefaults
+            | Self::SessionPreferences
+            | Self::SessionAudit => &[Kind::RegionPosture],
+            Self::Roles | Self::InstanceProfiles | Self::AttachOnlyRoles => &[Kind::AccountPosture],
+        }
     }
 
     /// Its name on the command line.
@@ -154,6 +341,15 @@ impl Feature {
             Self::Deletion => "deletion",
             Self::TakeOver => "take-over",
             Self::HostedZones => "hosted-zones",
+            Self::HostManagement => "host-management",
+            Self::ServiceSettings => "service-settings",
+            Self::MetadataDefaults => "metadata-defaults",
+            Self::SessionPreferences => "session-preferences",
+            Self::SessionAudit => "session-audit",
+            Self::Roles => "roles",
+            Self::InstanceProfiles => "instance-profiles",
+            Self::AttachOnlyRoles => "attach-only-roles",
+            Self::ProfileAttachment => "profile-attachment",
         }
     }
 
@@ -172,13 +368,38 @@ impl Feature {
             Self::DnsAttributes => {
                 "`dns.attributes: Enforce` (the default): switching on enableDnsSupport and enableDnsHostnames"
             }
-            Self::Tags => "edits of `endpoints.tags`; the tags of a creation need nothing more",
-            Self::Deletion => "deleted objects, services that are no longer declared, endpoints that failed for good",
+            Self::Tags => "edits of declared tags (`endpoints.tags`, `tags`); the tags of a creation need nothing more",
+            Self::Deletion => {
+                "deleted objects, services that are no longer declared, endpoints that failed for good. Settings go back with what sets them"
+            }
             Self::TakeOver => {
-                "`endpoints.adoption: TakeOver`. It lets the role mark any endpoint or security group of the account as its own"
+                "`adoption: TakeOver` and `ownership: TakeOver` of what another cluster has tagged, and of any endpoint and security group. It lets the role mark them as its own"
             }
             Self::HostedZones => {
                 "only if AWS refuses private DNS for want of `route53:AssociateVPCWithHostedZone`, which the service authorization reference names as a dependent action; the controller itself never calls it"
+            }
+            Self::HostManagement => {
+                "`hostManagement` of a RegionPosture: its setting, and passing the role that it names to Systems Manager"
+            }
+            Self::ServiceSettings => "`serviceSettings` of a RegionPosture",
+            Self::MetadataDefaults => "`instanceMetadataDefaults` of a RegionPosture",
+            Self::SessionPreferences => {
+                "`sessionPreferences` of a RegionPosture: the document SSM-SessionManagerRunShell, and no other"
+            }
+            Self::SessionAudit => {
+                "`sessionAudit` of a RegionPosture: the EventBridge rule ssm-ready-session-audit, and no other"
+            }
+            Self::Roles => {
+                "`ownership: Create` (the default) and `TakeOver` of roles of an AccountPosture. Bound it: see [Roles](#roles-and-how-far-they-go)"
+            }
+            Self::InstanceProfiles => {
+                "`instanceRoles` of an AccountPosture: their profiles, and passing the roles to EC2"
+            }
+            Self::AttachOnlyRoles => {
+                "`ownership: AttachOnly`: attaches the allowed policies to roles that ssm-ready did not make, and detaches them"
+            }
+            Self::ProfileAttachment => {
+                "`instances.profileAttachment.policy: WhenMissing` of a VpcPosture: gives instances that have no profile one, and passes its role to EC2"
             }
         }
     }
@@ -218,8 +439,18 @@ pub struct Settings {
     pub organization: Option<String>,
     /// Where the roles may act; everywhere if empty.
     pub regions: BTreeSet<String>,
+    /// The kinds of objects that are used in the accounts: a policy each.
+    pub kinds: BTreeSet<Kind>,
     /// What the controller is to do.
     pub features: BTreeSet<Feature>,
+    /// What the paths of roles and profiles begin with that the controller makes, changes or passes: each begins and ends
+    /// with a slash.
+    pub managed_role_paths: BTreeSet<String>,
+    /// The ARN of the policy that every role has to be bounded by; that of the same name, in each account.
+    pub managed_role_boundary: Option<String>,
+    /// ARNs of managed policies that roles may get beyond AWS's own for Systems Manager; those of the same name, in each
+    /// account.
+    pub managed_policies: BTreeSet<String>,
     /// How the controller gets its own role.
     pub identity: Option<HubIdentity>,
     /// The controller's namespace.
@@ -241,7 +472,11 @@ impl Settings {
             external_id: None,
             organization: None,
             regions: BTreeSet::new(),
+            kinds: [Kind::VpcPosture].into(),
             features: Feature::defaults(),
+            managed_role_paths: ["/".to_owned()].into(),
+            managed_role_boundary: None,
+            managed_policies: BTreeSet::new(),
             identity: None,
             namespace: "ssm-ready".to_owned(),
             service_account: "ssm-ready".to_owned(),
@@ -269,6 +504,20 @@ impl Settings {
             Parameter::RolePrefix => self.role_prefix.clone(),
             Parameter::EndpointPrefix => self.partition.endpoint_prefix().to_owned(),
         }
+    }
+
+    /// The policies of the kinds in use, beyond [`observe`], that the role needs which changes AWS. One without a
+    /// statement is left out: IAM takes none.
+    #[must_use]
+    pub fn enforce(&self) -> Vec<(Kind, Policy)> {
+        let all = self.kinds.iter().map(|kind| (*kind, enforce(self, *kind)));
+        all.filter(|(_, policy)| !policy.statements.is_empty()).collect()
+    }
+
+    /// The length of a policy for an account, in characters without white space.
+    #[must_use]
+    pub fn length(&self, policy: &Policy, account: Option<&str>) -> usize {
+        serde_json::to_string(&self.document(policy, account)).map_or(usize::MAX, |text| text.chars().count())
     }
 
     /// A policy as a document for an account.

@@ -3,21 +3,105 @@
 //! What each action takes is from AWS's service authorization reference for EC2: CreateVpcEndpoint is allowed only if it
 //! is for the endpoint, the VPC, each subnet, group and route table; ModifyVpcEndpoint likewise without the VPC. What is
 //! made carries tags in the same call, which takes ec2:CreateTags with the name of the call in ec2:CreateAction.
+//! IAM and Systems Manager ask for their own actions of tagging in a call that makes a tagged thing, and have no key that
+//! tells that from a call that only tags (service authorization references for IAM and for Systems Manager).
+
+mod account;
+mod region;
 
 use super::{
-    Feature, HubIdentity, Settings,
+    Feature, HubIdentity, Kind, Settings,
     document::{Effect, Parameter, Policy, Statement, Text},
 };
 use crate::{
     calls::{Operation, Purpose},
+    facts::{
+        audit::AUDIT_RULE,
+        settings::{SESSION_DOCUMENT, Setting},
+    },
     posture::{CLUSTER_TAG, OWNER_TAG, ServiceName},
 };
 
 /// What the tags of a session of EKS Pod Identity take.
 const TAG_SESSION: &str = "sts:TagSession";
 
+/// Passing a role to a service, which calls ask for that name one (IAM user guide, "Grant a user permissions to pass a
+/// role").
+pub(super) const PASS_ROLE: &str = "iam:PassRole";
+
+fn regional(service: &str, rest: &str) -> Text {
+    Text::from("arn:")
+        .then(Parameter::Partition)
+        .and(&format!(":{service}:*:"))
+        .then(Parameter::Account)
+        .and(&format!(":{rest}"))
+}
+
 fn ec2(kind: &str) -> Text {
-    Text::from("arn:").then(Parameter::Partition).and(":ec2:*:").then(Parameter::Account).and(&format!(":{kind}/*"))
+    regional("ec2", &format!("{kind}/*"))
+}
+
+fn setting(setting: Setting) -> Text {
+    regional("ssm", &format!("servicesetting{setting}"))
+}
+
+fn session_document() -> Text {
+    regional("ssm", &format!("document/{SESSION_DOCUMENT}"))
+}
+
+fn audit_rule() -> Text {
+    regional("events", &format!("rule/{AUDIT_RULE}"))
+}
+
+/// Things of a service, in any region and of any account.
+fn anybodys(service: &str, rest: &str) -> Text {
+    Text::from("arn:").then(Parameter::Partition).and(&format!(":{service}:*:*:{rest}"))
+}
+
+/// Things of IAM under the paths that are the controller's to work in.
+fn managed(settings: &Settings, kind: &str) -> Vec<Text> {
+    let of = |path: &String| iam(&Parameter::Account.into(), &format!(":{kind}{path}*"));
+    settings.managed_role_paths.iter().map(of).collect()
+}
+
+/// Passing the roles of these paths to a service, by any of its names, and to nothing else.
+fn pass(sid: &'static str, why: &'static str, settings: &Settings, services: &[&str]) -> Statement {
+    Statement::allow(sid, why, [PASS_ROLE], managed(settings, "role")).when(
+        "StringEquals",
+        "iam:PassedToService",
+        services.iter().copied(),
+    )
+}
+
+impl Statement {
+    /// The same for what has our tag.
+    fn ours(self) -> Self {
+        self.when("StringEquals", of_resource(CLUSTER_TAG), [Parameter::ClusterId])
+    }
+
+    /// The same for requests that set our tag.
+    fn made_ours(self) -> Self {
+        self.when("StringEquals", of_request(CLUSTER_TAG), [Parameter::ClusterId])
+    }
+
+    /// The same for what is not another cluster's: what is being made, or carries no tag of any, or ours. With
+    /// `TakeOver`, the same.
+    fn not_of_others(self, settings: &Settings) -> Self {
+        if settings.features.contains(&Feature::TakeOver) {
+            return self;
+        }
+        self.when("StringEqualsIfExists", of_resource(CLUSTER_TAG), [Parameter::ClusterId])
+    }
+
+    /// The same for tags that make nothing anybody's.
+    fn no_ownership(self) -> Self {
+        self.when("ForAllValues:StringNotEquals", "aws:TagKeys", [CLUSTER_TAG, OWNER_TAG])
+    }
+
+    /// The same for the owner tag, and no other.
+    fn only_owner(self) -> Self {
+        self.when("ForAllValues:StringEquals", "aws:TagKeys", [OWNER_TAG])
+    }
 }
 
 fn of_request(key: &str) -> String {
@@ -50,7 +134,7 @@ fn only_regions(settings: &Settings) -> Option<Statement> {
     let mut deny = Statement::allow(
         "OnlyTheseRegions",
         "keeps the role to the given regions, whatever else it is allowed",
-        ["ec2:*", "ssm:*"],
+        ["ec2:*", "ssm:*", "events:*", "cloudtrail:*", "sns:*"],
         [Text::from("*")],
     )
     .when("StringNotEquals", "aws:RequestedRegion", settings.regions.iter().map(String::as_str));
@@ -148,31 +232,115 @@ pub fn trust(settings: &Settings, external_id: bool) -> Policy {
 /// What a role needs that only looks; one that changes AWS needs it too.
 #[must_use]
 pub fn observe(settings: &Settings) -> Policy {
-    let reads = Operation::ALL.iter().filter(|operation| matches!(operation.purpose(), Purpose::Read(_)));
-    let own = [Operation::DescribeVpcAttribute, Operation::SimulatePrincipalPolicy];
-    let lists = reads.filter(|operation| !own.contains(operation)).map(|operation| action(*operation));
+    use Operation as O;
+    let documents = [O::GetDocument, O::DescribeDocument];
+    let roles_of_yours = [O::GetRole, O::ListAttachedRolePolicies, O::ListRolePolicies, O::GetRolePolicy];
+    let buckets = [O::GetBucketLocation, O::GetBucketEncryption];
+    let rule = [O::DescribeRule, O::ListTargetsByRule, O::ListTagsForResource];
+    let trails = [O::GetTrailStatus, O::GetEventSelectors];
+    let others = [
+        O::DescribeVpcAttribute,
+        O::SimulatePrincipalPolicy,
+        O::GetServiceSetting,
+        O::GetInstanceProfile,
+        O::DescribeKey,
+        O::GetTopicAttributes,
+    ];
+    let named = |operation: O| {
+        let all: [&[O]; 6] = [&documents, &roles_of_yours, &buckets, &rule, &trails, &others];
+        all.iter().any(|some| some.contains(&operation))
+    };
+    let reads = Operation::ALL.iter().copied().filter(|o| matches!(o.purpose(), Purpose::Read(_)) && !named(*o));
+    let account = Text::from(Parameter::Account);
     let mut statements = vec![
-        Statement::allow("Read", "lists, for which AWS knows no resource to name", lists, [Text::from("*")]),
+        Statement::allow(
+            "Read",
+            "lists, for which AWS knows no resource to name",
+            reads.map(action),
+            [Text::from("*")],
+        ),
         Statement::allow(
             "ReadVpcAttributes",
             "whether DNS is on in a VPC, one attribute a call",
-            [action(Operation::DescribeVpcAttribute)],
+            [action(O::DescribeVpcAttribute)],
             [ec2("vpc")],
         ),
         Statement::allow(
+            "ReadServiceSettings",
+            "the settings that a RegionPosture can declare, one a call",
+            [action(O::GetServiceSetting)],
+            Setting::ALL.map(setting),
+        ),
+        Statement::allow(
+            "ReadSessionPreferences",
+            "the one document that Session Manager takes its preferences from",
+            documents.map(action),
+            [session_document()],
+        ),
+        Statement::allow(
+            "ReadBucketsOfSessions",
+            "whether the bucket that sessions are to be logged to can be used; another account's has to allow it too",
+            buckets.map(action),
+            [Text::from("arn:").then(Parameter::Partition).and(":s3:::*")],
+        ),
+        Statement::allow(
+            "ReadKeysOfSessions",
+            "whether the key that sessions are to be encrypted with can be used, of whatever account it is",
+            [action(O::DescribeKey)],
+            [Text::from("arn:").then(Parameter::Partition).and(":kms:*:*:key/*")],
+        ),
+        Statement::allow(
+            "ReadSessionAudit",
+            "the one rule of EventBridge that reports sessions",
+            rule.map(action),
+            [audit_rule()],
+        ),
+        Statement::allow(
+            "ReadTrails",
+            "whether a trail is logging, and what; one of the organisation is of another account",
+            trails.map(action),
+            [anybodys("cloudtrail", "trail/*")],
+        ),
+        Statement::allow(
+            "ReadTopics",
+            "whether the topic that sessions are reported to is there, and takes them; it may be of another account",
+            [action(O::GetTopicAttributes)],
+            [anybodys("sns", "*")],
+        ),
+        Statement::allow(
+            "ReadRoles",
+            "whom a role trusts, and what it carries: the roles that are declared, and the one that Default Host Management names",
+            roles_of_yours.map(action),
+            [iam(&account, ":role/*")],
+        ),
+        Statement::allow(
+            "ReadInstanceProfiles",
+            "which role a profile holds",
+            [action(O::GetInstanceProfile)],
+            [iam(&account, ":instance-profile/*")],
+        ),
+        Statement::allow(
             "AskWhatIsAllowed",
-            "the condition PermissionsReady: IAM is asked what these roles, and no others, may do. Without it, it is Unknown, and nothing else is different",
-            [action(Operation::SimulatePrincipalPolicy)],
-            roles(&Parameter::Account.into()),
+            "the conditions PermissionsReady and InstanceProfilesReady: IAM is asked what the controller's roles may do, what those of instances let their agents do, and whether that of Default Host Management may use what sessions are logged to. Without it the first is Unknown, the second goes by the names of policies, the third is not checked, and nothing else is different",
+            [action(O::SimulatePrincipalPolicy)],
+            [iam(&account, ":role/*")],
         ),
     ];
     statements.extend(only_regions(settings));
     Policy { statements }
 }
 
-/// What a role needs beyond [`observe`] to change AWS.
+/// What a role needs beyond [`observe`] to change what objects of a kind declare.
 #[must_use]
-pub fn enforce(settings: &Settings) -> Policy {
+pub fn enforce(settings: &Settings, kind: Kind) -> Policy {
+    match kind {
+        Kind::VpcPosture => network(settings),
+        Kind::RegionPosture => region::policy(settings),
+        Kind::AccountPosture => account::policy(settings),
+    }
+}
+
+fn network(settings: &Settings) -> Policy {
     let has = |feature: Feature| settings.features.contains(&feature);
     let mut statements = Vec::new();
     if has(Feature::VpcEndpoints) {
@@ -195,6 +363,9 @@ pub fn enforce(settings: &Settings) -> Policy {
             )
             .when("StringEquals", "ec2:Attribute", ["EnableDnsSupport", "EnableDnsHostnames"]),
         );
+    }
+    if has(Feature::ProfileAttachment) {
+        profiles(settings, &mut statements);
     }
     if has(Feature::HostedZones) {
         statements.push(Statement::allow(
@@ -249,6 +420,26 @@ fn endpoints(settings: &Settings, statements: &mut Vec<Statement>) {
             "what an endpoint of ours gets or loses; a foreign group that somebody added to one has to be named to take it away",
             [action(Operation::ModifyVpcEndpoint)],
             changed,
+        ),
+    ]);
+}
+
+/// Giving instances a profile takes passing its role.
+fn profiles(settings: &Settings, statements: &mut Vec<Statement>) {
+    statements.extend([
+        Statement::allow(
+            "AttachProfiles",
+            "only to instances that have no profile, and only a profile under the paths that are the controller's to work in",
+            [action(Operation::AssociateIamInstanceProfile)],
+            [ec2("instance")],
+        )
+        .when("Null", "ec2:InstanceProfile", ["true"])
+        .when("ArnLike", "ec2:NewInstanceProfile", managed(settings, "instance-profile")),
+        pass(
+            "PassRolesOfProfiles",
+            "whoever gives an instance a profile passes its role to EC2; to nothing else",
+            settings,
+            &account::EC2,
         ),
     ]);
 }

@@ -1,6 +1,9 @@
 //! What `ssm-ready iam-policy` prints.
 
-use super::{Node, Roles, Settings, cloudformation, policies, terraform};
+use super::{
+    INLINE_POLICIES_LIMIT, Kind, MANAGED_POLICY_LIMIT, Node, Policy, Roles, Settings, cloudformation, policies,
+    terraform,
+};
 
 /// Which of the documents is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,8 +16,8 @@ pub enum Part {
     Trust,
     /// What the role may do that looks.
     Observe,
-    /// What the role may do beyond that which changes AWS.
-    Enforce,
+    /// What the role that changes AWS may do beyond that for objects of a kind.
+    Enforce(Kind),
     /// All of these.
     All,
 }
@@ -53,10 +56,22 @@ pub fn render(settings: &Settings, part: Part, format: Format, accounts: &[Strin
         Part::Observe => Roles::Observe,
         _ => Roles::Enforce,
     };
+    let account = accounts.first().map(String::as_str);
+    match part {
+        Part::Hub | Part::HubTrust | Part::Trust => {}
+        Part::Observe => _ = fits("observe", &policies::observe(settings), settings, account)?,
+        Part::Enforce(kind) if format == Format::Json => {
+            fits(kind.policy(), &policies::enforce(settings, kind), settings, account)?;
+        }
+        Part::Enforce(_) | Part::All => all_fit(settings, format, account)?,
+    }
     match (format, part) {
         (Format::Json, _) => json(settings, part, accounts),
         (_, Part::Trust | Part::HubTrust) => refuse(
             "a template has the trust policy within the role: use --part all, observe, enforce or hub, or --format json",
+        ),
+        (_, Part::Enforce(Kind::RegionPosture | Kind::AccountPosture)) => refuse(
+            "a template has each policy with the role that it belongs to: use --part all or enforce with --kind, or --format json",
         ),
         (Format::CloudFormation, Part::Hub) => yaml(&cloudformation::hub(settings, accounts)),
         (Format::CloudFormation, _) => yaml(&cloudformation::spoke(settings, roles)),
@@ -65,9 +80,35 @@ pub fn render(settings: &Settings, part: Part, format: Format, accounts: &[Strin
     }
 }
 
+/// The length of a policy, if a managed policy can be as long.
+fn fits(name: &str, policy: &Policy, settings: &Settings, account: Option<&str>) -> Result<usize, Refusal> {
+    let length = settings.length(policy, account);
+    if length > MANAGED_POLICY_LIMIT {
+        return Err(Refusal(format!(
+            "the policy {name} would have {length} characters, and IAM allows {MANAGED_POLICY_LIMIT}: give fewer or shorter paths, managed policies, regions or features"
+        )));
+    }
+    Ok(length)
+}
+
+/// Whether each policy can be a managed one, and, in templates, those can be inline that are.
+fn all_fit(settings: &Settings, format: Format, account: Option<&str>) -> Result<(), Refusal> {
+    let mut inline = fits("observe", &policies::observe(settings), settings, account)?;
+    for (kind, policy) in settings.enforce() {
+        let length = fits(kind.policy(), &policy, settings, account)?;
+        inline += if cloudformation::managed(kind).is_none() { length } else { 0 };
+    }
+    if format != Format::Json && inline > INLINE_POLICIES_LIMIT {
+        return Err(Refusal(format!(
+            "observe and enforce would have {inline} characters together, and IAM allows {INLINE_POLICIES_LIMIT} inline: give fewer regions or features, or a shorter path"
+        )));
+    }
+    Ok(())
+}
+
 fn json(settings: &Settings, part: Part, accounts: &[String]) -> Result<String, Refusal> {
     let account = match (part, accounts) {
-        (Part::Trust | Part::Observe | Part::Enforce, [_, _, ..]) => {
+        (Part::Trust | Part::Observe | Part::Enforce(_), [_, _, ..]) => {
             return refuse("these policies name their account: give one --account, or use --part all");
         }
         (_, [first, ..]) => Some(first.as_str()),
@@ -78,7 +119,13 @@ fn json(settings: &Settings, part: Part, accounts: &[String]) -> Result<String, 
         Part::HubTrust => hub_trust(settings)?,
         Part::Trust => trust(settings, account)?,
         Part::Observe => settings.document(&policies::observe(settings), account),
-        Part::Enforce => settings.document(&policies::enforce(settings), account),
+        Part::Enforce(kind) => {
+            let policy = policies::enforce(settings, kind);
+            if policy.statements.is_empty() {
+                return Err(Refusal(format!("{} has nothing of the features that are chosen", kind.policy())));
+            }
+            settings.document(&policy, account)
+        }
         Part::All => all(settings, accounts)?,
     };
     let mut text = serde_json::to_string_pretty(&node).map_err(|error| Refusal(error.to_string()))?;
@@ -95,12 +142,14 @@ fn all(settings: &Settings, accounts: &[String]) -> Result<Node, Refusal> {
         if accounts.is_empty() { vec![None] } else { accounts.iter().map(|account| Some(account.as_str())).collect() };
     let mut each = Vec::new();
     for account in spokes {
-        each.push(Node::map([
+        let mut policies = vec![
             ("account", Node::text(account.unwrap_or("*"))),
             ("trust", trust(settings, account)?),
             ("observe", settings.document(&policies::observe(settings), account)),
-            ("enforce", settings.document(&policies::enforce(settings), account)),
-        ]));
+        ];
+        let of_kinds = settings.enforce();
+        policies.extend(of_kinds.iter().map(|(kind, policy)| (kind.policy(), settings.document(policy, account))));
+        each.push(Node::map(policies));
     }
     entries.push(("accounts", Node::List(each)));
     Ok(Node::map(entries))

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    HubIdentity, Partition, Roles, Settings,
+    HubIdentity, Partition, Roles, Settings, cloudformation,
     document::{Node, Parameter, Piece, Text},
     policies,
 };
@@ -49,8 +49,9 @@ pub(super) fn spoke(settings: &Settings, roles: Roles) -> String {
     text.push_str("  endpoint_prefix = lookup(local.endpoint_prefixes, local.partition, \"com.amazonaws\")\n\n");
     writeln_local(&mut text, "trust", &policies::trust(settings, true).node());
     writeln_local(&mut text, "observe", &policies::observe(settings).node());
-    if roles.enforce() {
-        writeln_local(&mut text, "enforce", &policies::enforce(settings).node());
+    let kinds = if roles.enforce() { settings.enforce() } else { Vec::new() };
+    for (kind, policy) in &kinds {
+        writeln_local(&mut text, &kind.policy().replace('-', "_"), &policy.node());
     }
     close(&mut text);
     if roles.observe() {
@@ -63,7 +64,18 @@ pub(super) fn spoke(settings: &Settings, roles: Roles) -> String {
         );
     }
     if roles.enforce() {
-        role(&mut text, "enforce", "var.role_prefix", &["observe", "enforce"]);
+        let own = kinds.iter().any(|(kind, _)| cloudformation::managed(*kind).is_none());
+        let inline = if own { &["observe", "enforce"][..] } else { &["observe"] };
+        role(&mut text, "enforce", "var.role_prefix", inline);
+        for (kind, _) in &kinds {
+            let Some((_, suffix, description)) = cloudformation::managed(*kind) else { continue };
+            let local = kind.policy().replace('-', "_");
+            managed(&mut text, &local, suffix, description, &local);
+            _ = write!(
+                text,
+                "\nresource \"aws_iam_role_policy_attachment\" \"{local}\" {{\n  role       = aws_iam_role.enforce.name\n  policy_arn = aws_iam_policy.{local}.arn\n}}\n"
+            );
+        }
         output(&mut text, "enforce_role_arn", "spec.assumeRole.roleArn of the AwsAccount", "aws_iam_role.enforce.arn");
     }
     text
@@ -95,7 +107,8 @@ pub(super) fn hub(settings: &Settings, accounts: &[String]) -> String {
         }
         None => {
             close(&mut text);
-            text.push_str("\nresource \"aws_iam_policy\" \"hub\" {\n  name        = \"${var.role_prefix}-hub\"\n  path        = var.role_path\n  description = \"Lets the ssm-ready controller take on its roles in other accounts\"\n  policy      = jsonencode(local.hub)\n}\n");
+            let description = "Lets the ssm-ready controller take on its roles in other accounts";
+            managed(&mut text, "hub", "-hub", description, "hub");
             output(&mut text, "hub_policy_arn", "Attach it to the controller's own role", "aws_iam_policy.hub.arn");
         }
     }
@@ -169,6 +182,14 @@ fn inline(text: &mut String, role: &str, document: &str) {
     _ = write!(
         text,
         "\nresource \"aws_iam_role_policy\" \"{label}\" {{\n  name   = \"ssm-ready-{document}\"\n  role   = aws_iam_role.{role}.id\n  policy = jsonencode(local.{document})\n}}\n"
+    );
+}
+
+fn managed(text: &mut String, label: &str, suffix: &str, description: &str, document: &str) {
+    let description = quoted(description);
+    _ = write!(
+        text,
+        "\nresource \"aws_iam_policy\" \"{label}\" {{\n  name        = \"${{var.role_prefix}}{suffix}\"\n  path        = var.role_path\n  description = {description}\n  policy      = jsonencode(local.{document})\n}}\n"
     );
 }
 

@@ -212,6 +212,41 @@ fn instances_that_are_gone_are_left_out() {
 }
 
 #[test]
+fn an_instance_says_its_profile_and_how_its_metadata_is_read() {
+    let base = || {
+        ec2::Instance::builder()
+            .instance_id("i-1")
+            .vpc_id("vpc-1")
+            .subnet_id("subnet-1")
+            .state(ec2::InstanceState::builder().name("running".into()).build())
+    };
+    let silent = instance(&base().build()).unwrap();
+    assert_eq!((silent.profile, silent.imds_v1, silent.imds), (None, None, None));
+    let tag = ec2::Tag::builder().key("env").value("prod").build();
+    let tagged = instance(&base().tags(tag).build()).unwrap();
+    assert_eq!((silent.tags.len(), tagged.tags.get("env").map(String::as_str)), (0, Some("prod")));
+    let arn = "arn:aws:iam::111122223333:instance-profile/ops/p";
+    for (given, expected) in [(Some(arn), Some(arn)), (Some(""), None), (None, None)] {
+        let profile = ec2::IamInstanceProfile::builder().set_arn(given.map(str::to_owned)).id("AIPA1").build();
+        assert_eq!(instance(&base().iam_instance_profile(profile).build()).unwrap().profile.as_deref(), expected);
+    }
+    for (tokens, endpoint, imds_v1, imds) in [
+        (Some("optional"), Some("enabled"), Some(true), Some(true)),
+        (Some("required"), Some("disabled"), Some(false), Some(false)),
+        (Some("Optional"), Some("Enabled"), Some(true), Some(true)),
+        (Some("new"), Some("new"), Some(false), Some(false)),
+        (None, None, None, None),
+    ] {
+        let options = ec2::InstanceMetadataOptionsResponse::builder()
+            .set_http_tokens(tokens.map(Into::into))
+            .set_http_endpoint(endpoint.map(Into::into))
+            .build();
+        let read = instance(&base().metadata_options(options).build()).unwrap();
+        assert_eq!((read.imds_v1, read.imds), (imds_v1, imds), "{tokens:?} {endpoint:?}");
+    }
+}
+
+#[test]
 fn only_ec2_instances_that_ping_are_online() {
     for (id, status, online) in [
         ("i-1", "Online", Some(true)),
@@ -476,10 +511,22 @@ proptest! {
             .set_state(d.flag().map(|_| {
                 ec2::InstanceState::builder().set_name(d.text().map(|t| t.as_str().into())).build()
             }))
+            .set_iam_instance_profile(d.flag().map(|_| ec2::IamInstanceProfile::builder().set_arn(d.text()).build()))
+            .set_metadata_options(d.flag().map(|_| {
+                ec2::InstanceMetadataOptionsResponse::builder()
+                    .set_http_tokens(d.text().map(|t| t.as_str().into()))
+                    .set_http_endpoint(d.text().map(|t| t.as_str().into()))
+                    .build()
+            }))
             .build();
         let named = [given.instance_id(), given.vpc_id(), given.subnet_id()].iter().all(|t| t.is_some_and(|t| !t.is_empty()));
         let state = given.state().and_then(|s| s.name()).map_or("", ec2::InstanceStateName::as_str).to_ascii_lowercase();
         prop_assert_eq!(instance(&given).is_some(), named && state != "terminated" && state != "shutting-down");
+        if let Some(read) = instance(&given) {
+            prop_assert!(read.profile.as_deref() != Some(""));
+            let said = given.metadata_options().and_then(|options| options.http_tokens()).is_some();
+            prop_assert_eq!(read.imds_v1.is_some(), said);
+        }
 
         let given = InstanceInformation::builder()
             .set_instance_id(d.text()).set_agent_version(d.text())

@@ -22,11 +22,11 @@ use crate::{
     aws::testing::{Answer, FakeAws, Seen, ok, refused, refused_query, scope, sts},
 };
 
-fn answering(answers: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> FakeAws {
+pub(super) fn answering(answers: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> FakeAws {
     FakeAws::new(move |seen| sts(seen).unwrap_or_else(|| answers(seen)))
 }
 
-fn cloud(aws: &FakeAws) -> AwsCloud {
+pub(super) fn cloud(aws: &FakeAws) -> AwsCloud {
     AwsCloud::new(&aws.config(), Arc::new(Unobserved))
 }
 
@@ -38,7 +38,7 @@ fn rules() -> Vec<IngressRule> {
     ["10.0.0.0/16", "10.1.0.0/16"].map(|cidr| rule(RuleSource::Cidr(cidr.parse().unwrap()))).into()
 }
 
-fn tags() -> Tags {
+pub(super) fn tags() -> Tags {
     [("ssmready.dev/cluster".to_owned(), "c1".to_owned())].into()
 }
 

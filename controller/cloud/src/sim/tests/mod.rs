@@ -2,10 +2,15 @@
 
 mod agents;
 mod consistency;
+mod credentials;
+mod documents;
 mod endpoints;
 mod groups;
+mod iam;
 mod identity;
 mod random;
+mod settings;
+mod targets;
 mod weather;
 
 use std::{
@@ -27,7 +32,7 @@ use ssm_ready_core::{
 };
 use tokio::time::Instant;
 
-use super::*;
+use super::{settings::METADATA_DEFAULTS, *};
 use crate::Cloud;
 
 const ROLE: &str = "arn:aws:iam::111122223333:role/ssm-ready";

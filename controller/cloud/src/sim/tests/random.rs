@@ -1,9 +1,22 @@
 //! Whatever anybody does in whatever order, AWS stays what it is; and one seed is one story.
 
 use proptest::prelude::*;
-use ssm_ready_core::{calls::Operation, facts::VpcAttribute};
+use ssm_ready_core::{
+    calls::Operation,
+    facts::{
+        VpcAttribute,
+        iam::INLINE_POLICY,
+        settings::{DocumentVersion, MetadataField, Setting},
+    },
+    ids::{ProfileName, RoleName},
+    write::{DocumentChange, ProfileChange, RoleChange},
+};
 
-use super::*;
+use super::{
+    documents::{content, make as make_document},
+    iam::{create_profile, create_role, profile, role},
+    *,
+};
 
 /// Something that somebody does, or time that passes. Numbers pick among what there is.
 #[derive(Debug, Clone)]
@@ -24,6 +37,15 @@ enum Act {
     AddSubnet { zone: usize, free: i64 },
     Destroy,
     Instance { internet: bool },
+    Setting { setting: usize, value: usize },
+    Defaults { field: usize, value: usize },
+    Decree { on: bool },
+    Document { what: usize, number: usize },
+    Role { name: usize, what: usize, number: usize },
+    Profile { name: usize, what: usize, number: usize },
+    DestroyRole { name: usize },
+    DestroyProfile { name: usize },
+    EditDocument { number: usize },
     Wait { seconds: u64 },
 }
 
@@ -53,7 +75,26 @@ fn act() -> impl Strategy<Value = Act> {
         1 => n.clone().prop_map(|subnet| Act::DeleteSubnet { subnet }),
         1 => (0..4_usize, 0..3_i64).prop_map(|(zone, free)| Act::AddSubnet { zone, free }),
         1 => any::<bool>().prop_map(|internet| Act::Instance { internet }),
+        6 => account_act(),
         6 => (0..200_u64).prop_map(|seconds| Act::Wait { seconds }),
+    ]
+}
+
+/// What is done with what is there once for a region or an account. Few names, so that things meet.
+fn account_act() -> impl Strategy<Value = Act> {
+    let n = 0..4_usize;
+    let name = prop_oneof![3 => Just(0_usize), 1 => 0..4_usize];
+    prop_oneof![
+        2 => (0..10_usize, 0..7_usize).prop_map(|(setting, value)| Act::Setting { setting, value }),
+        1 => (0..5_usize, 0..6_usize).prop_map(|(field, value)| Act::Defaults { field, value }),
+        1 => any::<bool>().prop_map(|on| Act::Decree { on }),
+        4 => (0..7_usize, n.clone()).prop_map(|(what, number)| Act::Document { what, number }),
+        6 => (name.clone(), 0..13_usize, 0..25_usize).prop_map(|(name, what, number)| Act::Role { name, what, number }),
+        4 => (name.clone(), 0..8_usize, name.clone()).prop_map(|(name, what, number)| Act::Profile { name, what, number }),
+        1 => name.clone().prop_map(|name| Act::DestroyRole { name }),
+        1 => name.clone().prop_map(|name| Act::DestroyProfile { name }),
+        1 => n.prop_map(|number| Act::EditDocument { number }),
+        1 => (0..20_u64).prop_map(|seconds| Act::Wait { seconds }),
     ]
 }
 
@@ -127,7 +168,86 @@ fn write_of(place: &Place, act: &Act) -> Option<Write> {
             resources: [endpoint(*n).to_string()].into(),
             tags: (0..*keys).map(|key| (format!("k{key}"), "v".to_owned())).collect(),
         },
+        Act::Setting { setting, value: 0 } => Write::ResetSetting { setting: Setting::ALL[*setting] },
+        Act::Setting { setting, value } => {
+            let value =
+                ["", "standard", "advanced", "Enabled", "True", "service-role/x", "CloudWatch"][*value].to_owned();
+            Write::UpdateSetting { setting: Setting::ALL[*setting], value }
+        }
+        Act::Defaults { field, value } => {
+            let value = ["enabled", "disabled", "required", "2", "no-preference", "-1"][*value].to_owned();
+            Write::ModifyMetadataDefaults { values: [(MetadataField::ALL[*field], value)].into() }
+        }
+        Act::Document { what, number } => document_write(*what, *number),
+        Act::Role { name, what, number } => role(NAMES[*name], role_change(*what, *number)?),
+        Act::Profile { name, what, number } => profile(NAMES[*name], profile_change(*what, *number)?),
         _ => return None,
+    })
+}
+
+const NAMES: [&str; 4] = ["one", "two", "three", "One"];
+
+fn some_tags(number: usize) -> Tags {
+    [(format!("k{number}"), "v".to_owned())].into()
+}
+
+fn document_write(what: usize, number: usize) -> Write {
+    let minutes = u32::try_from(number % 3).unwrap() + 1;
+    Write::Document(match what {
+        0 => return make_document(minutes, &[("owner", "us")]),
+        1 => DocumentChange::Update(content(minutes)),
+        2 | 3 => DocumentChange::Use(number.to_string()),
+        4 => DocumentChange::Tag(some_tags(number)),
+        5 => DocumentChange::Untag([format!("k{number}")].into()),
+        _ => DocumentChange::Delete,
+    })
+}
+
+fn role_change(what: usize, number: usize) -> Option<RoleChange> {
+    let policy = || format!("arn:aws:iam::aws:policy/P{number}").into();
+    let Write::Role { change: create, .. } = create_role("any") else { return None };
+    let RoleChange::Create(new) = &create else { return None };
+    let text = |length: usize| {
+        format!(r#"{{"Statement":{{"Effect":"Allow","Action":"s3:GetObject","Resource":"{}"}}}}"#, "r".repeat(length))
+    };
+    Some(match what {
+        0 | 1 => create,
+        2 => RoleChange::Trust(new.trust.replace("ec2", &"x".repeat(100 * number))),
+        3 | 4 => RoleChange::Attach(policy()),
+        5 => RoleChange::Detach(policy()),
+        6 => RoleChange::PutInline(text(500 * number)),
+        7 => RoleChange::DeleteInline(INLINE_POLICY.to_owned()),
+        8 => RoleChange::Tag(some_tags(number)),
+        9 => RoleChange::Untag([format!("k{number}")].into()),
+        _ => RoleChange::Delete,
+    })
+}
+
+fn profile_change(what: usize, number: usize) -> Option<ProfileChange> {
+    let Write::Profile { change: create, .. } = create_profile("any") else { return None };
+    Some(match what {
+        0 | 1 => create,
+        2 | 3 => ProfileChange::AddRole(NAMES[number].into()),
+        4 => ProfileChange::RemoveRole(NAMES[number].into()),
+        5 => ProfileChange::Tag(some_tags(number)),
+        6 => ProfileChange::Untag([format!("k{number}")].into()),
+        _ => ProfileChange::Delete,
+    })
+}
+
+/// The version of everything that is kept once for a region or an account, by what it is and its name.
+fn singletons(place: &Place) -> std::collections::BTreeMap<(ThingKind, String), u64> {
+    place.sim.with(|world| {
+        let state = world.region(&account(), &region()).unwrap();
+        let mut all: Vec<((ThingKind, String), u64)> = Vec::new();
+        all.extend(state.settings.iter().map(|(s, r)| ((ThingKind::Setting, s.id().to_owned()), r.version)));
+        all.extend(state.documents.iter().map(|(name, r)| ((ThingKind::Document, name.clone()), r.version)));
+        let defaults = state.metadata_defaults.as_ref();
+        all.extend(defaults.map(|r| ((ThingKind::MetadataDefaults, METADATA_DEFAULTS.to_owned()), r.version)));
+        let iam = &world.accounts[&account()].iam;
+        all.extend(iam.roles.iter().map(|(name, r)| ((ThingKind::Role, name.to_string()), r.version)));
+        all.extend(iam.profiles.iter().map(|(name, r)| ((ThingKind::Profile, name.to_string()), r.version)));
+        all.into_iter().collect()
     })
 }
 
@@ -181,6 +301,20 @@ fn perform(place: &Place, hand: &Hand, act: &Act, actor: &Actor) {
                 world.add_instance(&account, &region, &subnet, new);
             }
         }),
+        Act::Decree { on } => place.sim.with(|world| {
+            let values = [(MetadataField::HttpTokens, "required".to_owned())].into();
+            world.set_declarative_policy(&account, &region, on.then_some((values, "no")));
+        }),
+        Act::EditDocument { number } => place.sim.with(|world| {
+            let minutes = u32::try_from(*number).unwrap() + 1;
+            let _ = world.edit_session_document(actor, &account, &region, &content(minutes));
+        }),
+        Act::DestroyRole { name } => place.sim.with(|world| {
+            let _ = world.destroy_role(actor, &account, &region, &RoleName::from(NAMES[*name]));
+        }),
+        Act::DestroyProfile { name } => place.sim.with(|world| {
+            let _ = world.destroy_profile(actor, &account, &region, &ProfileName::from(NAMES[*name]));
+        }),
         Act::Destroy => place.sim.with(|world| world.destroy_vpc(actor, &account, &region, vpc)),
         Act::Wait { seconds } => hand.wait(*seconds),
         _ => {}
@@ -208,10 +342,63 @@ fn stormy(weather: &mut Weather) {
         deleting_for: (Duration::from_secs(1)..=Duration::from_secs(120)).into(),
         gateway_takes: (Duration::ZERO..=Duration::from_secs(5)).into(),
         modify_pending_for: (Duration::ZERO..=Duration::from_secs(30)).into(),
+        contended: 0.1,
+        document_takes: (Duration::ZERO..=Duration::from_secs(30)).into(),
+        document_fails: 0.2,
+        setting_pending_for: Duration::from_secs(10),
         outcomes: vec![OutcomeRule { service: String::new(), state: EndpointState::Failed, chance: 0.2, times: None }],
         token_retention: Duration::from_secs(300),
         ..Weather::default()
     };
+}
+
+/// Does these things, and looks after each of them whether AWS is what it is and the journal tells of everything.
+fn stays(acts: &[Act], seed: u64, storm: bool, destroyed: Option<usize>) -> Result<(), TestCaseError> {
+    let hand = Hand::default();
+    let place = place(hand.clock(), seed);
+    if storm {
+        place.weather(stormy);
+    }
+    let actors = [Actor::Person, Actor::Terraform, Actor::QuickSetup];
+    let mut versions = std::collections::BTreeMap::new();
+    for (n, act) in acts.iter().enumerate() {
+        let act = if destroyed == Some(n) { &Act::Destroy } else { act };
+        let (before, entered) = (singletons(&place), place.sim.with(|world| world.journal.len()));
+        perform(&place, &hand, act, &actors[n % 3]);
+        let after = singletons(&place);
+        let told: BTreeSet<_> = place.sim.with(|world| {
+            let entries = world.journal[entered..].iter().filter(|entry| !entry.refused());
+            entries.flat_map(|entry| &entry.touched).map(|t| (t.kind, t.id.clone())).collect()
+        });
+        for (thing, version) in &before {
+            let same = after.get(thing) == Some(version);
+            prop_assert!(same || told.contains(thing), "{:?} changed, and the journal does not tell", thing);
+        }
+        let broken = place.sim.with(|world| world.check());
+        prop_assert_eq!(broken, Ok(()), "after {:?}", act);
+        for (id, version) in
+            place.region(|state| state.endpoints.iter().map(|(id, e)| (id.clone(), e.version)).collect::<Vec<_>>())
+        {
+            prop_assert!(versions.insert(id, version).is_none_or(|before| before <= version));
+        }
+    }
+    // In the end everything that was begun has ended, and all addresses of what is gone are free again.
+    hand.wait(3600);
+    place.region(|state| {
+        for (id, endpoint) in state.endpoints.iter() {
+            assert!(!endpoint.state.is_leaving() && endpoint.state != EndpointState::Pending, "{id} is stuck");
+        }
+        for version in state.session_document().into_iter().flat_map(|document| document.versions.values()) {
+            use ssm_ready_core::facts::settings::DocumentStatus::{Active, Failed};
+            assert!(matches!(version.status, Active | Failed), "{version:?} is stuck");
+        }
+        let used: usize = state.endpoints.values().map(|e| e.interfaces.len()).sum();
+        assert_eq!(used, state.network_interfaces.len());
+    });
+    let entries = place.sim.with(|world| world.journal.clone());
+    prop_assert!(entries.iter().enumerate().all(|(n, entry)| entry.seq == n as u64));
+    prop_assert!(entries.is_sorted_by_key(|entry| entry.at));
+    Ok(())
 }
 
 proptest! {
@@ -222,36 +409,17 @@ proptest! {
         storm in any::<bool>(),
         destroyed in prop::option::weighted(0.1, 0..60_usize),
     ) {
-        let hand = Hand::default();
-        let place = place(hand.clock(), seed);
-        if storm {
-            place.weather(stormy);
-        }
-        let actors = [Actor::Person, Actor::Terraform, Actor::QuickSetup];
-        let mut versions = std::collections::BTreeMap::new();
-        for (n, act) in acts.iter().enumerate() {
-            let act = if destroyed == Some(n) { &Act::Destroy } else { act };
-            perform(&place, &hand, act, &actors[n % 3]);
-            let broken = place.sim.with(|world| world.check());
-            prop_assert_eq!(broken, Ok(()), "after {:?}", act);
-            for (id, version) in place.region(|state| {
-                state.endpoints.iter().map(|(id, e)| (id.clone(), e.version)).collect::<Vec<_>>()
-            }) {
-                prop_assert!(versions.insert(id, version).is_none_or(|before| before <= version));
-            }
-        }
-        // In the end everything that was begun has ended, and all addresses of what is gone are free again.
-        hand.wait(3600);
-        place.region(|state| {
-            for (id, endpoint) in state.endpoints.iter() {
-                assert!(!endpoint.state.is_leaving() && endpoint.state != EndpointState::Pending, "{id} is stuck");
-            }
-            let used: usize = state.endpoints.values().map(|e| e.interfaces.len()).sum();
-            assert_eq!(used, state.network_interfaces.len());
-        });
-        let entries = place.sim.with(|world| world.journal.clone());
-        prop_assert!(entries.iter().enumerate().all(|(n, entry)| entry.seq == n as u64));
-        prop_assert!(entries.is_sorted_by_key(|entry| entry.at));
+        stays(&acts, seed, storm, destroyed)?;
+    }
+
+    /// The same where nothing is in the way of one another but the rules of settings, documents, roles and profiles.
+    #[test]
+    fn accounts_stay_what_they_are(
+        acts in prop::collection::vec(account_act(), 1..100),
+        seed in any::<u64>(),
+        storm in any::<bool>(),
+    ) {
+        stays(&acts, seed, storm, None)?;
     }
 
     /// A process among others, in any weather: what it reads and what AWS does are the same for the same seed.
@@ -279,6 +447,12 @@ fn story(acts: &[Act], seed: u64) -> (Vec<String>, Vec<Entry>) {
             }
             let (endpoints, groups) = tokio::join!(cloud.endpoints(&scope), cloud.security_groups(&scope));
             answers.push(format!("{endpoints:?} {groups:?}"));
+            answers.push(match n % 4 {
+                0 => format!("{:?}", cloud.setting(&scope, Setting::ALL[n % 10]).await),
+                1 => format!("{:?}", cloud.session_document(&scope, DocumentVersion::Latest).await),
+                2 => format!("{:?}", cloud.role(&scope, &NAMES[n % 4].into()).await),
+                _ => format!("{:?}", cloud.profile(&scope, &NAMES[n % 4].into()).await),
+            });
             tokio::time::sleep(Duration::from_secs(7)).await;
         }
         (answers, place.sim.with(|world| world.journal.clone()))

@@ -115,7 +115,7 @@ fn aws_counts_every_bucket_exactly() {
         let bucket = operation.bucket();
         let (size, per_second) = bucket.rates();
         let mut meters = Meters::default();
-        let burst = (0..1000).take_while(|_| meters.take(bucket, 1, now)).count();
+        let burst = (0..10_000).take_while(|_| meters.take(bucket, 1, now)).count();
         assert_eq!(burst as f64, size, "{bucket:?}");
         let mut later = 0;
         for ms in 0..100_000 {

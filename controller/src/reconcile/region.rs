@@ -1,0 +1,325 @@
+//! `RegionPosture`: validate, observe, evaluate, plan, note, apply, report.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use kube::ResourceExt;
+use ssm_ready_core::{
+    evaluate::Verdict,
+    facts::Scope,
+    plan::{Plan, plan},
+    posture::Mode,
+    reason::Reason,
+    region::{
+        self, HostManagement, RegionFarewell, RegionMemory, RegionPosture, RegionSeen, RegionView, evaluate, farewell,
+        note_ahead, wanted_of_account, wanted_of_region, wanted_to_leave,
+    },
+    report::Tried,
+    snapshot::{FactKey, Snapshot},
+    write::{DocumentChange, RuleChange, Write},
+};
+use ssm_ready_crds::{self as crds, condition};
+
+use super::{
+    Next,
+    pass::{Account, Found, Leave, Outcome, Pass, Standing, broken_session, denied_read, find},
+};
+use crate::{
+    admit::Refusal,
+    context::{Context, Key},
+    place::{GLOBAL, Interest, Look, Place},
+    spec::{self, account::host_management_role, region::Declared},
+    status::{self, region::memory},
+};
+
+pub(super) async fn reconcile(ctx: &Context, key: &Key, namespace: &str, name: &str) -> kube::Result<Next> {
+    match find::<crds::RegionPosture>(ctx, key, namespace, name).await? {
+        Found::Here(pass) => run(&pass).await,
+        Found::Leaving(pass) => leave(&pass).await,
+        Found::Done(next) => Ok(next),
+    }
+}
+
+/// Everything that a posture needs to act: looked up anew on every pass.
+struct Grounds {
+    posture: RegionPosture,
+    account: Account,
+    /// Where the account's own facts are read.
+    home: Scope,
+}
+
+fn grounds(pass: &Pass<'_, crds::RegionPosture>) -> Result<Grounds, Refusal> {
+    let account = pass.account()?;
+    let ctx = pass.ctx;
+    let posture = spec::region::region_posture(
+        &pass.object,
+        &account.account,
+        pass.owner(),
+        ctx.settings.mode,
+        |posture, role| declared(pass, &account.account, posture, role),
+    )?;
+    let home = spec::home_region(&account.account.spec, ctx.settings.home_region.as_deref())?;
+    Ok(Grounds { posture, home: account.read(home), account })
+}
+
+/// What status remembers.
+fn remembered(pass: &Pass<'_, crds::RegionPosture>) -> RegionMemory {
+    RegionMemory { doubt_until: Some(pass.doubt_until()), ..memory(&pass.before) }
+}
+
+/// The role that an AccountPosture of the same namespace declares, once that says it is ready.
+fn declared(pass: &Pass<'_, crds::RegionPosture>, account: &crds::AwsAccount, posture: &str, role: &str) -> Declared {
+    let stores = &pass.ctx.stores;
+    let namespace = pass.object.namespace().unwrap_or_default();
+    let Some(found) = stores.posture::<crds::AccountPosture>(&namespace, posture) else {
+        return Err(format!(
+            "there is no AccountPosture {posture} in namespace {namespace}, or it cannot be read: create it, or correct hostManagement.role.accountPostureRef"
+        ));
+    };
+    let theirs = stores.account(&found.spec.target.account_ref.name);
+    if theirs.is_none_or(|theirs| theirs.spec.account_id != account.spec.account_id) {
+        return Err(format!("AccountPosture {posture} is about another account than {}", account.spec.account_id));
+    }
+    let Some(wish) = found.spec.host_management_role.as_ref().filter(|wish| wish.name == role) else {
+        return Err(format!("AccountPosture {posture} declares no hostManagementRole of the name {role}"));
+    };
+    let status = found.status.clone().unwrap_or_default();
+    let settled = status.observed_generation == found.metadata.generation.unwrap_or_default();
+    if !(settled && status::is_true(&status.conditions, condition::ROLES_READY)) {
+        let why = status.conditions.iter().find(|c| c.type_ == condition::ROLES_READY && c.status != "True");
+        let why = why.map(|c| format!(": {}", c.message)).unwrap_or_default();
+        return Err(format!("the roles of AccountPosture {posture} are not ready{why}"));
+    }
+    let wish = host_management_role(wish).map_err(|refusal| refusal.message)?;
+    Ok(HostManagement::Enabled { role: wish.role, path: wish.path, made: true })
+}
+
+/// The facts of the region and those of the account.
+type Facts = [BTreeSet<FactKey>; 2];
+
+fn facts(posture: &RegionPosture, view: &RegionView<'_>, memory: &RegionMemory) -> Facts {
+    [wanted_of_region(posture, view, memory), wanted_of_account(posture, view)]
+}
+
+/// What both places know; none while something is still to be read.
+struct Seen {
+    places: Vec<Arc<Place>>,
+    looks: [Look; 2],
+    facts: Facts,
+}
+
+impl Seen {
+    fn view(&self, ctx: &Context) -> RegionView<'_> {
+        let [region, account] = &self.looks;
+        RegionView {
+            region: &region.snapshot,
+            account: &account.snapshot,
+            interval: region.interval,
+            account_interval: account.interval,
+            now: ctx.outside.steady(),
+        }
+    }
+
+    fn broken(&self) -> Option<(Reason, String)> {
+        self.looks.iter().zip(&self.facts).find_map(|(look, facts)| broken_session(look, facts))
+    }
+}
+
+/// Follows the places with what the object wants to know of them. What that is may follow from what they know.
+fn look(
+    pass: &Pass<'_, crds::RegionPosture>,
+    grounds: &Grounds,
+    wanted: impl Fn(&RegionView<'_>) -> Facts,
+) -> Option<Seen> {
+    let (ctx, posture) = (pass.ctx, &grounds.posture);
+    let nothing = Snapshot::default();
+    let blank = RegionView {
+        region: &nothing,
+        account: &nothing,
+        interval: posture.interval,
+        account_interval: posture.interval,
+        now: ctx.outside.steady(),
+    };
+    let known = ctx.local(pass.key, |local| local.wanted.clone());
+    let first = wanted(&blank);
+    let mut facts: Facts = match known.as_deref() {
+        Some([region, account]) => [&first[0] | region, &first[1] | account],
+        _ => first,
+    };
+    let name = grounds.account.account.name_any();
+    // Once by what is known before, and once more by what that shows.
+    for _ in 0..2 {
+        let interest =
+            |facts: &BTreeSet<FactKey>| Interest { vpc: None, interval: posture.interval, facts: facts.clone() };
+        let places = ctx.places.follow(
+            pass.key,
+            vec![
+                (
+                    (name.clone(), posture.region.to_string()),
+                    grounds.account.read(posture.region.clone()),
+                    interest(&facts[0]),
+                ),
+                ((name.clone(), GLOBAL.to_owned()), grounds.home.clone(), interest(&facts[1])),
+            ],
+        );
+        pass.ask_for_fresh(&places);
+        let [region, account] = places.as_slice() else { return None };
+        // Both are asked, so that both read what they lack.
+        let (region, account) = (region.look(pass.key), account.look(pass.key));
+        ctx.local(pass.key, |local| local.wanted = Some(facts.to_vec()));
+        let seen = Seen { looks: [region?, account?], places, facts: facts.clone() };
+        let exact = wanted(&seen.view(ctx));
+        if exact == facts {
+            return Some(seen);
+        }
+        let more = exact.iter().zip(&facts).any(|(exact, known)| !exact.is_subset(known));
+        facts = exact;
+        if !more {
+            // Less is needed than was read: what is superfluous is no longer followed from the next pass on.
+            ctx.local(pass.key, |local| local.wanted = Some(facts.to_vec()));
+            return Some(seen);
+        }
+    }
+    None
+}
+
+async fn run(pass: &Pass<'_, crds::RegionPosture>) -> kube::Result<Next> {
+    if pass.object.spec.suspend {
+        return pass.suspended().await;
+    }
+    let grounds = match grounds(pass) {
+        Ok(grounds) => grounds,
+        Err(refusal) => return pass.refuse(&refusal).await,
+    };
+    let (ctx, posture) = (pass.ctx, &grounds.posture);
+    let before = remembered(pass);
+    let Some(seen) = look(pass, &grounds, |view| facts(posture, view, &before)) else { return Ok(Next::Reading) };
+    if let Some((reason, message)) = seen.broken() {
+        // Facts go on being looked at, so that its end is seen.
+        return pass.say_refused(reason, &message).await;
+    }
+    let view = seen.view(ctx);
+    let verdict = evaluate(posture, &view, &before);
+    let plan = plan(verdict.actions.clone());
+    let mut noted = verdict.seen.memory.clone();
+    let applied = if posture.mode == Mode::Enforce && !plan.actions.is_empty() {
+        if !pass.guard().await? {
+            return Ok(Next::Await);
+        }
+        // Before the first call, so that it is known whose a value is if no answer comes.
+        noted = note_ahead(&verdict);
+        let mut status = pass.before.clone();
+        status::region::remember(&mut status, &noted);
+        pass.note(&status).await?;
+        let applied = pass.apply(&seen.places[0], &grounds.account.write(posture.region.clone()), &plan).await;
+        pass.makes(&applied);
+        applied
+    } else {
+        Vec::new()
+    };
+    tell_changes(pass, &verdict, &applied).await;
+    if posture.mode == Mode::Enforce && !verdict.seen.left.is_empty() {
+        pass.say_kept(&verdict.seen.left).await;
+    }
+    let denied = seen.looks.iter().zip(&seen.facts).any(|(look, facts)| denied_read(look, facts));
+    let outcome = Outcome {
+        account: &grounds.account,
+        account_id: posture.account.to_string(),
+        mode: posture.mode,
+        verdict: &verdict,
+        plan: &plan,
+        applied: &applied,
+        denied_read: denied,
+        places: &seen.places,
+        second_look: &second_look(&seen.facts),
+    };
+    pass.conclude(outcome, |status| status::region::put_seen(status, &verdict.seen, &noted)).await
+}
+
+/// What may have been made a moment ago, by somebody who then made the object.
+fn second_look(facts: &Facts) -> Vec<FactKey> {
+    facts[1].iter().cloned().collect()
+}
+
+/// What was changed, from what to what, in events: settings carry no tags to tell it by.
+async fn tell_changes(
+    pass: &Pass<'_, crds::RegionPosture>,
+    verdict: &Verdict<RegionSeen>,
+    applied: &[ssm_ready_core::report::Applied],
+) {
+    for done in applied.iter().filter(|done| matches!(done.tried, Tried::Done(_))) {
+        let note = region::describe(&done.action.write, &verdict.seen);
+        crate::kube_io::event(pass.ctx, &pass.object, "RegionPosture", false, Reason::SettingChanged, &note).await;
+    }
+}
+
+async fn leave(pass: &Pass<'_, crds::RegionPosture>) -> kube::Result<Next> {
+    if let Leave::Done(next) = pass.leave().await? {
+        return Ok(next);
+    }
+    let grounds = match grounds(pass) {
+        Ok(grounds) => grounds,
+        Err(refusal) => return pass.hold_for(&refusal.message).await,
+    };
+    let (ctx, posture) = (pass.ctx, &grounds.posture);
+    let kept = remembered(pass);
+    let Some(seen) = look(pass, &grounds, |_| [wanted_to_leave(posture, &kept), BTreeSet::new()]) else {
+        return Ok(Next::Reading);
+    };
+    if let Some((_, message)) = seen.broken() {
+        return pass.hold_for(&message).await;
+    }
+    let next = farewell(posture, &seen.view(ctx), &kept);
+    let done = next.is_done();
+    if done && !ctx.local(pass.key, |local| std::mem::replace(&mut local.nothing_left, true)) {
+        // Facts may be older than what was set since: only what is read now can say that nothing is left.
+        let [facts, _] = &seen.facts;
+        if !facts.is_empty() {
+            seen.places[0].need(pass.key, facts.iter().cloned());
+            return Ok(Next::Await);
+        }
+    }
+    ctx.local(pass.key, |local| local.nothing_left = done);
+    if done {
+        if !next.left.is_empty() {
+            pass.say_kept(&next.left).await;
+        }
+        return pass.gone().await;
+    }
+    let plan: Plan = plan(next.actions.clone());
+    let applied = pass.apply(&seen.places[0], &grounds.account.write(posture.region.clone()), &plan).await;
+    let untagged: Vec<String> = applied
+        .iter()
+        .filter(|done| matches!(done.tried, Tried::Done(_)) && lets_go(&done.action.write))
+        .map(|done| done.action.write.target())
+        .collect();
+    if !untagged.is_empty() {
+        pass.say_kept(&untagged).await;
+    }
+    let (reason, message) = standing(&next);
+    pass.say_deleting(Standing {
+        places: &seen.places,
+        reason,
+        message: &message,
+        unused_since: None,
+        retry_after: None,
+        watch: &next.watch,
+        applied: &applied,
+    })
+    .await
+}
+
+/// Whether a write takes our ownership off what stays.
+fn lets_go(write: &Write) -> bool {
+    matches!(write, Write::Document(DocumentChange::Untag(_)) | Write::Rule(RuleChange::Untag { .. }))
+}
+
+/// How a deletion stands.
+fn standing(next: &RegionFarewell) -> (Reason, String) {
+    if next.unknown.is_empty() {
+        let writes = next.actions.iter().map(|action| action.write.to_string());
+        let what: Vec<String> = writes.chain(next.pending.iter().cloned()).collect();
+        (Reason::Deleting, format!("under way: {}", what.join("; ")))
+    } else {
+        (Reason::FactUnreadable, next.unknown.join("; "))
+    }
+}
