@@ -15,8 +15,10 @@ pub const HOST_ROLES: [(&str, &str); 2] =
     [("AWSSystemsManagerDefaultEC2InstanceManagementRole", "/service-role/"), ("host-management", "/ssm-ready/")];
 /// Roles of instances.
 pub const INSTANCE_ROLES: [&str; 3] = ["web", "web-2", "batch"];
-/// The values that settings are drawn with: the field, the setting, and each value as the spec and as AWS spells it.
-pub const SETTINGS: [(&str, Setting, &[(&str, &str)]); 8] = [
+/// A field of the spec, what it stands for, and values of it as the spec and as AWS spells them.
+pub type Spelled<T> = (&'static str, T, &'static [(&'static str, &'static str)]);
+/// The values that settings are drawn with.
+pub const SETTINGS: [Spelled<Setting>; 8] = [
     ("activationTier", Setting::ActivationTier, &[("Standard", "standard"), ("Advanced", "advanced")]),
     (
         "parameterTier",
@@ -35,7 +37,7 @@ pub const SETTINGS: [(&str, Setting, &[(&str, &str)]); 8] = [
     ),
 ];
 /// The values that metadata defaults are drawn with, as the spec and as AWS spells them.
-pub const METADATA: [(&str, MetadataField, &[(&str, &str)]); 5] = [
+pub const METADATA: [Spelled<MetadataField>; 5] = [
     ("httpTokens", MetadataField::HttpTokens, &[("Required", "required"), ("Optional", "optional")]),
     ("hopLimit", MetadataField::HopLimit, &[("1", "1"), ("2", "2")]),
     ("httpEndpoint", MetadataField::HttpEndpoint, &[("Enabled", "enabled"), ("Disabled", "disabled")]),

@@ -365,8 +365,8 @@ async fn sessions_are_logged_only_to_what_is_there() -> Result<()> {
         rig.aws(&create).await?;
         rig.look_again_of("RegionPosture", "euw1", "there").await?;
         ready().await?;
-        let written = rig.aws(DOCUMENT).await?["Content"].to_string();
-        ensure!(written.contains(BUCKET) && target().await?["state"] == "Usable", "{written}");
+        let written = rig.aws(DOCUMENT).await?["Content"].clone();
+        ensure!(written.to_string().contains(BUCKET) && target().await?["state"] == "Usable", "{written}");
 
         // One that goes is told of; the preferences stay as they are, whatever is declared.
         rig.aws(&delete).await?;
@@ -376,7 +376,7 @@ async fn sessions_are_logged_only_to_what_is_there() -> Result<()> {
         edited["sessionPreferences"]["idleTimeoutMinutes"] = json!(10);
         rig.declare("RegionPosture", "euw1", edited).await?;
         told("SessionTargetNotFound").await?;
-        ensure!(rig.aws(DOCUMENT).await?["Content"].to_string() == written, "it is written all the same");
+        ensure!(rig.aws(DOCUMENT).await?["Content"] == written, "it is written all the same");
         rig.aws(&create).await?;
         rig.look_again_of("RegionPosture", "euw1", "again").await?;
         ready().await?;
