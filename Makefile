@@ -19,6 +19,8 @@ MUTANTS_VERSION := 27.1.0
 MUTANTS_JOBS ?= 2
 # A part of the core: make mutants MUTANTS='-f controller/core/src/plan.rs', or '--shard 1/8'.
 MUTANTS ?=
+# What is measured: vpcs or regions; both without it.
+BENCH ?=
 # Rules to be taken out: make rules-proved RULES='--only 6 8', '--suites core crds', or '--without-sdk'.
 RULES ?=
 
@@ -69,9 +71,9 @@ demo: build tools ## The controller at work on a real API server and the AWS sta
 	$(TARGET)/debug/demo
 
 .PHONY: bench
-bench: build tools ## What the release build costs: calls, writes, CPU, memory, detection times.
+bench: build tools ## What the release build costs: calls, writes, CPU, memory, detection times. BENCH=regions measures one part.
 	$(TICKING) 'release build' $(CARGO) build --release -p ssm-ready
-	SSM_READY_BIN=$(abspath $(TARGET))/release/ssm-ready $(TARGET)/debug/bench
+	SSM_READY_BIN=$(abspath $(TARGET))/release/ssm-ready $(TARGET)/debug/bench $(BENCH)
 
 .PHONY: worlds
 worlds: ## Only the simulated worlds: SSM_READY_WORLDS says how many, SSM_READY_WORLD plays one again.
