@@ -185,21 +185,14 @@ pub fn wanted_of_account(posture: &VpcPosture, view: &RegionView<'_>) -> BTreeSe
 fn host_management(view: &RegionView<'_>) -> Result<bool, String> {
     let reading = view.setting(HOST_MANAGEMENT);
     let Some(setting) = reading.known() else {
-        return Err(unread(&FactKey::Setting(HOST_MANAGEMENT), &reading));
+        return Err(reading.why(&FactKey::Setting(HOST_MANAGEMENT)));
     };
     // What names no role is off, whatever it is called (`$None` has been seen).
     let Some(value) = setting.as_ref().and_then(|setting| setting.value.as_ref()) else { return Ok(false) };
     let role = name_in(value);
     let reading = view.role(&role);
-    let Some(found) = reading.known() else { return Err(unread(&FactKey::Role(role), &reading)) };
+    let Some(found) = reading.known() else { return Err(reading.why(&FactKey::Role(role))) };
     Ok(found.as_ref().is_some_and(|role| role.setting_value() == *value))
-}
-
-fn unread<T>(key: &FactKey, reading: &Reading<'_, T>) -> String {
-    match reading {
-        Reading::Unknown(Some(fault)) => fault.to_string(),
-        _ => format!("{} has not answered yet", key.operation()),
-    }
 }
 
 /// What a profile gives an agent.
@@ -216,13 +209,13 @@ fn given<'a>(view: &RegionView<'a>, arn: Option<&str>) -> Given<'a> {
     let Some(arn) = arn else { return Given::Nothing };
     let name = profile_in(arn);
     let reading = profile(view, &name);
-    let Some(found) = reading.known() else { return Given::Unknown(unread(&FactKey::Profile(name), &reading)) };
+    let Some(found) = reading.known() else { return Given::Unknown(reading.why(&FactKey::Profile(name))) };
     let Some(role) = found.as_ref().and_then(|profile| profile.role.as_ref()) else { return Given::Nothing };
     let reading = permissions(view, role);
     match reading.known() {
         Some(Some(allowed)) => Given::Role(role, allowed),
         Some(None) => Given::Nothing,
-        None => Given::Unknown(unread(&FactKey::RoleVerdict(role.clone()), &reading)),
+        None => Given::Unknown(reading.why(&FactKey::RoleVerdict(role.clone()))),
     }
 }
 

@@ -229,6 +229,16 @@ impl<'a, T> Reading<'a, T> {
             Self::Known { .. } | Self::Unknown(_) => None,
         }
     }
+
+    /// Why the fact is not known, or why what is known is not enough.
+    #[must_use]
+    pub fn why(&self, key: &FactKey) -> String {
+        match self {
+            Self::Unknown(Some(fault)) => fault.to_string(),
+            Self::Unknown(None) => format!("{} has not answered yet", key.operation()),
+            Self::Known { .. } => format!("{} failed when it was called last", key.operation()),
+        }
+    }
 }
 
 impl<T> Entry<T> {

@@ -65,12 +65,7 @@ impl AccountFarewell {
     }
 
     fn cannot_tell<T>(&mut self, key: &FactKey, reading: &Reading<'_, T>) {
-        let why = match reading {
-            Reading::Unknown(Some(fault)) => fault.to_string(),
-            Reading::Known { .. } => format!("{} failed when it was called last", key.operation()),
-            Reading::Unknown(None) => format!("{} has not answered yet", key.operation()),
-        };
-        self.unknown.push(why);
+        self.unknown.push(reading.why(key));
     }
 }
 

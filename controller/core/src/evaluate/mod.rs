@@ -384,11 +384,7 @@ impl<S> Verdict<S> {
     }
 
     pub(crate) fn unknown<T>(&mut self, facet: Facet, key: &FactKey, reading: &Reading<'_, T>) {
-        let why = match reading {
-            Reading::Unknown(Some(fault)) => fault.to_string(),
-            _ => format!("{} has not answered yet", key.operation()),
-        };
-        self.check(facet, Outcome::Unknown, Reason::FactUnreadable, why);
+        self.check(facet, Outcome::Unknown, Reason::FactUnreadable, reading.why(key));
     }
 
     pub(crate) fn propose(&mut self, facet: Facet, write: Write) -> &mut Action {

@@ -43,11 +43,7 @@ impl RegionFarewell {
     }
 
     fn cannot_tell<T>(&mut self, key: &FactKey, reading: &Reading<'_, T>) {
-        let why = match reading {
-            Reading::Unknown(Some(fault)) => fault.to_string(),
-            _ => format!("{} has not answered yet", key.operation()),
-        };
-        self.unknown.push(why);
+        self.unknown.push(reading.why(key));
     }
 }
 

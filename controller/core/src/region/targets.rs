@@ -169,7 +169,7 @@ fn effective<'a>(posture: &'a RegionPosture, view: &RegionView<'_>) -> Effective
         None => {
             let reading = view.setting(HOST_MANAGEMENT);
             match reading.known() {
-                None => Effective::Unknown(unread(&FactKey::Setting(HOST_MANAGEMENT), &reading)),
+                None => Effective::Unknown(reading.why(&FactKey::Setting(HOST_MANAGEMENT))),
                 Some(setting) => {
                     let value = setting.as_ref().and_then(|setting| setting.value.as_deref());
                     value.map_or(Effective::Nobody, |value| Effective::Role {
@@ -274,13 +274,6 @@ fn questions(posture: &RegionPosture, view: &RegionView<'_>, targets: &Targets) 
     all
 }
 
-fn unread<T>(key: &FactKey, reading: &Reading<'_, T>) -> String {
-    match reading {
-        Reading::Unknown(Some(fault)) => fault.to_string(),
-        _ => format!("{} has not answered yet", key.operation()),
-    }
-}
-
 /// What is known of a thing, or why it is not; for one that may be another account's, what to do about that.
 fn known<'a, T>(what: &str, key: &FactKey, reading: &Reading<'a, T>) -> Result<(&'a T, bool), Trouble> {
     if let Reading::Known { value, current } = reading {
@@ -293,7 +286,7 @@ fn known<'a, T>(what: &str, key: &FactKey, reading: &Reading<'a, T>) -> Result<(
         ),
         _ => String::new(),
     };
-    Err(Trouble::Unknown(format!("{what} cannot be looked at: {}{advice}", unread(key, reading))))
+    Err(Trouble::Unknown(format!("{what} cannot be looked at: {}{advice}", reading.why(key))))
 }
 
 fn not<T>(reason: Reason, message: String) -> Result<T, Trouble> {
@@ -411,10 +404,7 @@ fn ask(
         let key = FactKey::RoleAnswer(role.clone(), question.clone());
         let reading = case.view.role_answer(role, question);
         let Some(answer) = reading.known() else {
-            return Err(Trouble::Unknown(format!(
-                "what role {role} may do cannot be told: {}",
-                unread(&key, &reading)
-            )));
+            return Err(Trouble::Unknown(format!("what role {role} may do cannot be told: {}", reading.why(&key))));
         };
         current &= reading.current().is_some();
         // There is no such role: then agents have nothing of it.
