@@ -163,7 +163,40 @@ pub(super) struct Outcome<'a, S> {
     pub(super) second_look: &'a [FactKey],
 }
 
+/// Why what another object declares cannot be used yet.
+pub(super) fn settled(found: &crds::AccountPosture, kind: &str, what: &str) -> Result<(), String> {
+    let status = found.status.clone().unwrap_or_default();
+    let settled = status.observed_generation == found.metadata.generation.unwrap_or_default();
+    if settled && status::is_true(&status.conditions, kind) {
+        return Ok(());
+    }
+    let why = status.conditions.iter().find(|c| c.type_ == kind && c.status != "True");
+    let why = why.map(|c| format!(": {}", c.message)).unwrap_or_default();
+    Err(format!("the {what} of AccountPosture {} are not ready{why}", found.name_any()))
+}
+
 impl<P: Posture> Pass<'_, P> {
+    /// The AccountPosture of the same namespace and account that `field` names; why there is none.
+    pub(super) fn account_posture(
+        &self,
+        account: &crds::AwsAccount,
+        name: &str,
+        field: &str,
+    ) -> Result<crds::AccountPosture, String> {
+        let stores = &self.ctx.stores;
+        let namespace = self.object.namespace().unwrap_or_default();
+        let Some(found) = stores.posture::<crds::AccountPosture>(&namespace, name) else {
+            return Err(format!(
+                "there is no AccountPosture {name} in namespace {namespace}, or it cannot be read: create it, or correct {field}"
+            ));
+        };
+        let theirs = stores.account(&found.spec.target.account_ref.name);
+        if theirs.is_none_or(|theirs| theirs.spec.account_id != account.spec.account_id) {
+            return Err(format!("AccountPosture {name} is about another account than {}", account.spec.account_id));
+        }
+        Ok(found)
+    }
+
     pub(super) fn owner(&self) -> Owner {
         Owner {
             cluster: self.ctx.settings.cluster.clone(),

@@ -21,7 +21,7 @@ use ssm_ready_crds::{self as crds, condition};
 
 use super::{
     Next,
-    pass::{Account, Found, Leave, Outcome, Pass, Standing, broken_session, denied_read, find},
+    pass::{Account, Found, Leave, Outcome, Pass, Standing, broken_session, denied_read, find, settled},
 };
 use crate::{
     admit::Refusal,
@@ -68,27 +68,11 @@ fn remembered(pass: &Pass<'_, crds::RegionPosture>) -> RegionMemory {
 
 /// The role that an AccountPosture of the same namespace declares, once that says it is ready.
 fn declared(pass: &Pass<'_, crds::RegionPosture>, account: &crds::AwsAccount, posture: &str, role: &str) -> Declared {
-    let stores = &pass.ctx.stores;
-    let namespace = pass.object.namespace().unwrap_or_default();
-    let Some(found) = stores.posture::<crds::AccountPosture>(&namespace, posture) else {
-        return Err(format!(
-            "there is no AccountPosture {posture} in namespace {namespace}, or it cannot be read: create it, or correct hostManagement.role.accountPostureRef"
-        ));
-    };
-    let theirs = stores.account(&found.spec.target.account_ref.name);
-    if theirs.is_none_or(|theirs| theirs.spec.account_id != account.spec.account_id) {
-        return Err(format!("AccountPosture {posture} is about another account than {}", account.spec.account_id));
-    }
+    let found = pass.account_posture(account, posture, "hostManagement.role.accountPostureRef")?;
     let Some(wish) = found.spec.host_management_role.as_ref().filter(|wish| wish.name == role) else {
         return Err(format!("AccountPosture {posture} declares no hostManagementRole of the name {role}"));
     };
-    let status = found.status.clone().unwrap_or_default();
-    let settled = status.observed_generation == found.metadata.generation.unwrap_or_default();
-    if !(settled && status::is_true(&status.conditions, condition::ROLES_READY)) {
-        let why = status.conditions.iter().find(|c| c.type_ == condition::ROLES_READY && c.status != "True");
-        let why = why.map(|c| format!(": {}", c.message)).unwrap_or_default();
-        return Err(format!("the roles of AccountPosture {posture} are not ready{why}"));
-    }
+    settled(&found, condition::ROLES_READY, "roles")?;
     let wish = host_management_role(wish).map_err(|refusal| refusal.message)?;
     Ok(HostManagement::Enabled { role: wish.role, path: wish.path, made: true })
 }

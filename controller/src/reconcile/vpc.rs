@@ -21,7 +21,7 @@ use ssm_ready_crds::{self as crds, VpcPosture, VpcPostureStatus, condition};
 
 use super::{
     Next,
-    pass::{Account, Found, Leave, Outcome, Pass, Standing, broken_session, denied_read, find},
+    pass::{Account, Found, Leave, Outcome, Pass, Standing, broken_session, denied_read, find, settled},
 };
 use crate::{
     admit::Refusal,
@@ -62,28 +62,12 @@ fn grounds(pass: &Pass<'_, VpcPosture>) -> Result<Grounds, Refusal> {
 
 /// The instance profile that an AccountPosture of the same namespace declares, once that says it is ready.
 fn declared(pass: &Pass<'_, VpcPosture>, account: &crds::AwsAccount, posture: &str, name: &str) -> Declared {
-    let stores = &pass.ctx.stores;
-    let namespace = pass.object.namespace().unwrap_or_default();
-    let Some(found) = stores.posture::<crds::AccountPosture>(&namespace, posture) else {
-        return Err(format!(
-            "there is no AccountPosture {posture} in namespace {namespace}, or it cannot be read: create it, or correct instances.profileAttachment.accountPostureRef"
-        ));
-    };
-    let theirs = stores.account(&found.spec.target.account_ref.name);
-    if theirs.is_none_or(|theirs| theirs.spec.account_id != account.spec.account_id) {
-        return Err(format!("AccountPosture {posture} is about another account than {}", account.spec.account_id));
-    }
+    let found = pass.account_posture(account, posture, "instances.profileAttachment.accountPostureRef")?;
     let wish = found.spec.instance_roles.iter().enumerate().find(|(_, wish)| wish.name == name);
     let Some((at, wish)) = wish else {
         return Err(format!("AccountPosture {posture} declares no entry of instanceRoles of the name {name}"));
     };
-    let status = found.status.clone().unwrap_or_default();
-    let settled = status.observed_generation == found.metadata.generation.unwrap_or_default();
-    if !(settled && status::is_true(&status.conditions, condition::PROFILES_READY)) {
-        let why = status.conditions.iter().find(|c| c.type_ == condition::PROFILES_READY && c.status != "True");
-        let why = why.map(|c| format!(": {}", c.message)).unwrap_or_default();
-        return Err(format!("the instance profiles of AccountPosture {posture} are not ready{why}"));
-    }
+    settled(&found, condition::PROFILES_READY, "instance profiles")?;
     let wish = instance_role(at, wish).map_err(|refusal| refusal.message)?;
     match wish.profile() {
         Some(profile) => Ok(DeclaredProfile { profile: profile.clone(), role: wish.role.clone() }),
