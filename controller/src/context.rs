@@ -210,7 +210,7 @@ pub struct Local {
     pub wanted: Option<Vec<BTreeSet<FactKey>>>,
     /// The regions in which what it made may be in use.
     pub regions: Option<Vec<Region>>,
-    /// Since when what was noted before it was made, and was never seen, may be there without being shown.
+    /// When something was last made, or may have been: what AWS does not show may be there all the same.
     pub in_doubt_since: Option<Timestamp>,
     /// When AWS last refused to delete a role that something else holds.
     pub role_held_since: Option<Timestamp>,

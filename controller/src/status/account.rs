@@ -35,7 +35,6 @@ pub fn memory(status: &AccountPostureStatus) -> AccountMemory {
             attaching: policies(&role.pending),
             managed: matches!(role.ownership, Some(Ownership::Managed | Ownership::Adopted)),
             existed: role.arn.is_some(),
-            profile_existed: role.profile_arn.is_some(),
             doubt_until: None,
         };
         (role.name.clone(), memory)

@@ -230,8 +230,6 @@ pub struct RoleMemory {
     pub managed: bool,
     /// Whether it was there.
     pub existed: bool,
-    /// Whether its profile was there.
-    pub profile_existed: bool,
     /// What was noted may have been made a moment ago, and IAM shows that now and then does not: only what is read from
     /// then on can say that it is not there.
     pub doubt_until: Option<Timestamp>,
@@ -256,7 +254,6 @@ impl Default for RoleMemory {
             attaching: BTreeSet::new(),
             managed: false,
             existed: false,
-            profile_existed: false,
             doubt_until: None,
         }
     }

@@ -148,7 +148,6 @@ impl One<'_> {
         // One that was ours and has lost its tags is remembered as that: they may be restored.
         entry.managed = owner.owns(&role.tags) || (entry.managed && entry.existed);
         entry.existed = true;
-        entry.profile_existed = found.is_some();
         // Read back: what we were about to attach is attached.
         let (done, open): (BTreeSet<_>, BTreeSet<_>) =
             std::mem::take(&mut entry.attaching).into_iter().partition(|policy| role.policies.contains(policy));

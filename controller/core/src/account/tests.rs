@@ -252,7 +252,7 @@ impl World {
 
     fn read(&mut self) {
         let mut facts = Snapshot::default();
-        for key in wanted(&self.posture) {
+        for key in wanted(&everything(&self.posture, &self.memory)) {
             let value = match &key {
                 FactKey::Role(role) => FactValue::Role(self.iam.roles.get(role).cloned()),
                 FactKey::Profile(profile) => FactValue::Profile(self.iam.profiles.get(profile).cloned()),
@@ -300,17 +300,32 @@ impl World {
         panic!("does not settle: {:#?}", self.judge());
     }
 
-    fn farewell(&mut self) -> AccountFarewell {
-        self.read();
+    /// What the one region tells.
+    fn of_region(&self) -> Snapshot {
         let mut facts = Snapshot::default();
         let setting = SettingValue { value: self.setting.clone(), ..SettingValue::default() };
         self.note(&mut facts, &DHM, FactValue::Setting(Some(setting)));
         self.note(&mut facts, &FactKey::Instances, FactValue::Instances(self.instances.clone()));
-        let region: Region = "eu-west-1".parse().unwrap();
+        facts
+    }
+
+    fn farewell(&mut self) -> AccountFarewell {
+        self.read();
+        let (region, facts) = ("eu-west-1".parse::<Region>().unwrap(), self.of_region());
         let uses = [Uses { region: &region, facts: &facts, interval: self.posture.interval }];
         let next = farewell(&self.posture, &self.view(), &self.memory, &uses);
         assert_may_leave(self, &next);
         next
+    }
+
+    /// Judges, and sees to what is no longer declared.
+    fn tidied(&mut self) -> Verdict<AccountSeen> {
+        self.read();
+        let (region, facts) = ("eu-west-1".parse::<Region>().unwrap(), self.of_region());
+        let uses = [Uses { region: &region, facts: &facts, interval: self.posture.interval }];
+        let mut verdict = evaluate(&self.posture, &self.view(), &self.memory);
+        tidy(&self.posture, &self.view(), &self.memory, &uses, &mut verdict);
+        verdict
     }
 
     /// Does what is left to do until nothing is: what was said to stay.
@@ -1358,23 +1373,22 @@ fn retained_roles_lose_their_owner_and_nothing_else() {
 fn what_may_be_new_is_gone_only_by_what_is_read_late_enough() {
     const ROLE: &str = "role web-role may have been made a moment ago, and IAM does not show it yet";
     const PROFILE: &str = "instance profile web-profile may have been made a moment ago, and IAM does not show it yet";
-    let noted = |managed, existed, profile_existed, doubt_until: Option<i64>| RoleMemory {
+    let noted = |managed, existed, doubt_until: Option<i64>| RoleMemory {
         role: "web-role".into(),
         profile: Some("web-profile".into()),
         managed,
         existed,
-        profile_existed,
         doubt_until: doubt_until.map(at),
         ..RoleMemory::default()
     };
     // Facts are read at 0.
     for (kept, pending) in [
-        (noted(true, false, false, Some(1)), vec![ROLE, PROFILE]),
+        (noted(true, false, Some(1)), vec![ROLE, PROFILE]),
         // IAM shows what is new now, and then does not.
-        (noted(true, true, true, Some(1)), vec![ROLE, PROFILE]),
-        (noted(false, false, true, Some(1)), vec![PROFILE]),
-        (noted(true, false, false, Some(0)), vec![]),
-        (noted(true, false, false, None), vec![]),
+        (noted(true, true, Some(1)), vec![ROLE, PROFILE]),
+        (noted(false, false, Some(1)), vec![PROFILE]),
+        (noted(true, false, Some(0)), vec![]),
+        (noted(true, false, None), vec![]),
     ] {
         let mut world = leaving(World::new(vec![web()]), AccountDeletion::Delete);
         world.memory.roles.insert("web".into(), kept.clone());
@@ -1419,6 +1433,39 @@ fn deleted_roles_go_with_all_that_they_carry() {
         theirs.leave();
         assert_eq!(theirs.iam, before);
     }
+}
+
+#[test]
+fn a_role_that_is_no_longer_declared_stays_while_it_is_used_or_held() {
+    let undeclared = || {
+        let mut world = leaving(World::made(vec![web(), host()]), AccountDeletion::Delete);
+        world.posture.roles.retain(|wish| wish.name != "web");
+        world
+    };
+    let goes = |verdict: &Verdict<AccountSeen>| calls(&verdict.actions).contains(&"delete role web-role".to_owned());
+    let told = |verdict: &Verdict<AccountSeen>| -> Vec<String> {
+        let checks = verdict.checks.iter().filter(|c| c.reason == Reason::RoleInUse);
+        checks.map(|c| format!("{:?}: {}", c.outcome, c.message)).collect()
+    };
+    let arn = "arn:aws:iam::111122223333:instance-profile/ssm-ready/web-profile";
+    let mut world = undeclared();
+    world.instances = vec![instance(Some(arn.to_owned()))];
+    let verdict = world.tidied();
+    assert!(!goes(&verdict), "{:?}", verdict.actions);
+    let [message] = told(&verdict).try_into().unwrap();
+    assert!(
+        message.starts_with("Warn: web is no longer declared, and stays for now: 1 instances in eu-west-1"),
+        "{message}"
+    );
+    assert!(verdict.seen.memory.roles.contains_key("web"));
+    // Not used, it goes; what AWS does not let go is told in place of its deletion.
+    let mut verdict = undeclared().tidied();
+    assert!(goes(&verdict), "{:?}", verdict.actions);
+    assert_eq!(told(&verdict), [""; 0]);
+    hold(&mut verdict, &"web-role".into());
+    assert!(!goes(&verdict), "{:?}", verdict.actions);
+    assert_eq!(told(&verdict), [format!("Warn: {}", held(&"web-role".into()))]);
+    assert!(!verdict.checks.iter().any(|c| c.message.ends_with("delete role web-role")));
 }
 
 #[test]
@@ -1579,7 +1626,6 @@ impl Dice {
                     attaching: self.policies(),
                     managed: self.flip(),
                     existed: self.flip(),
-                    profile_existed: self.flip(),
                     doubt_until: None,
                 };
                 world.memory.roles.insert(wish.name.clone(), memory);
