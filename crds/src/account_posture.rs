@@ -365,7 +365,7 @@ pub struct OwnBucket {
 pub enum S3Access {
     /// It may read them: for scripts, packages and patch overrides.
     Read,
-    /// It may write them, and ask how the bucket is encrypted: for logs and output.
+    /// It may read and write them, and ask how the bucket is encrypted: for logs and output.
     Write,
 }
 
