@@ -35,6 +35,8 @@ help: ## This list.
 
 .PHONY: test
 test: format build tools chart ## Everything that must hold; from nothing about 40 minutes on two cores, then 12.
+	@echo '== table of rules' >&2
+	@python3 tests/rules/prove.py --check
 	@echo '== tests in Rust' >&2
 	RUST_TEST_THREADS=$(TEST_THREADS) $(TICKING) tests $(CARGO) test --workspace
 	@$(MAKE) oracles
