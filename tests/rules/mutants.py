@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 # The properties, by their names: each tries hundreds of cases.
 PROPERTIES = [
     "tests::any_", "tests::whatever_", "tests::every_world_without", "tests::in_no_world", "tests::the_contract_holds",
-    "tests::nothing_that_is_not_ours",
+    "tests::nothing_that_is_not_ours", "tests::in_any_world", "tests::a_crash_at_any_point", "tests::no_declared_bucket",
 ]
 
 
