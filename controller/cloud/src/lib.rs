@@ -23,7 +23,7 @@ use ssm_ready_core::{
         targets::{Bucket, BucketEncryption, Key, LogGroup},
     },
     fault::Fault,
-    ids::{AccountId, BucketName, KeyId, LogGroupName, ProfileName, Region, RoleName, SecurityGroupId, VpcId},
+    ids::{BucketName, KeyId, LogGroupName, ProfileName, Region, RoleName, SecurityGroupId, VpcId},
     write::{Write, Written},
 };
 
@@ -39,7 +39,7 @@ fn answers_never(fault: &Fault) -> bool {
 /// Whether AWS does not tell an account of a trail that is another's, as the organisation's is: not where the next try may
 /// succeed.
 #[cfg(any(feature = "aws", feature = "sim"))]
-fn keeps_to_itself(fault: &Fault, trail: &str, account: &AccountId) -> bool {
+fn keeps_to_itself(fault: &Fault, trail: &str, account: &ssm_ready_core::ids::AccountId) -> bool {
     use ssm_ready_core::fault::FaultKind;
     let kind =
         matches!(fault.kind, FaultKind::Denied | FaultKind::NotFound | FaultKind::Invalid | FaultKind::Unsupported);
