@@ -13,7 +13,10 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     ResourceExt,
     core::{DeserializeGuard, PartialObjectMeta},
-    runtime::{events::Recorder, reflector::Store},
+    runtime::{
+        events::Recorder,
+        reflector::{ObjectRef, Store},
+    },
 };
 use ssm_ready_cloud::Cloud;
 use ssm_ready_core::{
@@ -102,14 +105,19 @@ impl Stores {
     /// An account by name.
     #[must_use]
     pub fn account(&self, name: &str) -> Option<AwsAccount> {
-        let found = self.accounts.find(|guard| guard.name_any() == name)?;
-        found.0.as_ref().ok().cloned()
+        self.found_account(name)?.0.as_ref().ok().cloned()
+    }
+
+    /// An account by name, readable or not.
+    #[must_use]
+    pub fn found_account(&self, name: &str) -> Option<Arc<DeserializeGuard<AwsAccount>>> {
+        self.accounts.get(&ObjectRef::new(name))
     }
 
     /// Whether there is an account of this name that cannot be read.
     #[must_use]
     pub fn has_unreadable_account(&self, name: &str) -> bool {
-        self.accounts.find(|guard| guard.name_any() == name).is_some_and(|guard| guard.0.is_err())
+        self.found_account(name).is_some_and(|guard| guard.0.is_err())
     }
 
     /// The namespaces and names of the postures of a kind that cannot be read.
@@ -133,9 +141,13 @@ impl Stores {
     /// A readable posture by namespace and name.
     #[must_use]
     pub fn posture<P: Posture>(&self, namespace: &str, name: &str) -> Option<P> {
-        let is_it =
-            |guard: &DeserializeGuard<P>| guard.name_any() == name && guard.namespace().as_deref() == Some(namespace);
-        P::store(self).find(is_it)?.0.as_ref().ok().cloned()
+        self.found::<P>(namespace, name)?.0.as_ref().ok().cloned()
+    }
+
+    /// A posture by namespace and name, readable or not.
+    #[must_use]
+    pub fn found<P: Posture>(&self, namespace: &str, name: &str) -> Option<Arc<DeserializeGuard<P>>> {
+        P::store(self).get(&ObjectRef::new(name).within(namespace))
     }
 
     /// The keys of all readable postures, of any kind, for which `pick` holds of what they have in common.
@@ -171,7 +183,7 @@ impl Stores {
     /// The labels of a namespace.
     #[must_use]
     pub fn labels(&self, namespace: &str) -> BTreeMap<String, String> {
-        self.namespaces.find(|n| n.name_any() == namespace).map(|n| n.labels().clone()).unwrap_or_default()
+        self.namespaces.get(&ObjectRef::new(namespace)).map(|n| n.labels().clone()).unwrap_or_default()
     }
 }
 
@@ -206,8 +218,8 @@ pub struct Local {
     pub second_look: Option<i64>,
     /// The status that was last written, and the version of the object that it was written to: the watch tells of it later.
     pub wrote: Option<(Option<String>, Box<dyn Any + Send>)>,
-    /// The facts that it turned out to need, in each of its places.
-    pub wanted: Option<Vec<BTreeSet<FactKey>>>,
+    /// The facts that it turned out to need of its region and of its account.
+    pub wanted: Option<[BTreeSet<FactKey>; 2]>,
     /// The regions in which what it made may be in use.
     pub regions: Option<Vec<Region>>,
     /// When something was last made, or may have been: what AWS does not show may be there all the same.

@@ -181,11 +181,7 @@ fn goes(posture: &VpcPosture, endpoint: &Endpoint) -> bool {
 
 fn usage(posture: &VpcPosture, view: &View<'_>, memory: &Memory, now: Timestamp) -> Use {
     let Some(instances) = view.instances.current() else {
-        return Use::Unknown(match &view.instances {
-            Reading::Unknown(Some(fault)) => fault.to_string(),
-            Reading::Known { .. } => "the last read of the instances failed".to_owned(),
-            Reading::Unknown(None) => "the instances have not been read".to_owned(),
-        });
+        return Use::Unknown(view.instances.why(&FactKey::Instances));
     };
     let instances: Vec<&Instance> = instances.iter().filter(|i| i.vpc == posture.vpc).collect();
     if instances.is_empty() {
@@ -505,7 +501,7 @@ mod tests {
         let unread = Left::unused().with(|w| w.lose(&FactKey::Instances));
         check("instances unknown", &unread, held.clone(), Reason::DeletionHeld, &[]);
         let failed = Left::unused().with(|w| w.fail_read(&FactKey::Instances));
-        check("the last read of the instances failed", &failed, held, Reason::DeletionHeld, &[]);
+        check("DescribeInstances failed when it was called last", &failed, held, Reason::DeletionHeld, &[]);
         for (since, left) in [(None, DAY), (Some(0), DAY), (Some(-60), DAY - 60), (Some(-DAY + 1), 1)] {
             let unused = Left::unused().with(|w| w.memory.unused_since = since.map(at));
             let next = check("not for long enough", &unused, waiting.clone(), Reason::Deleting, &[]);

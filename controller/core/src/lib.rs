@@ -20,6 +20,7 @@ pub mod made;
 #[path = "../../../tests/fuzz/near.rs"]
 mod near;
 pub mod overlay;
+pub mod parting;
 pub mod plan;
 pub mod policy;
 pub mod posture;

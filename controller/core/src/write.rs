@@ -405,6 +405,29 @@ impl Write {
         }
     }
 
+    /// What it takes from others who use what it changes, where that follows from the write alone: settings, roles and
+    /// profiles. Preferences, tiers and defaults are for what begins later.
+    #[must_use]
+    pub(crate) fn disrupts(&self) -> Option<&'static str> {
+        match self {
+            Self::ResetSetting { setting: Setting::HostManagementRole } => {
+                Some("instances without an instance profile are no longer managed")
+            }
+            Self::Role { change, .. } => match change {
+                RoleChange::Trust(_) => Some("services that are not declared can no longer take the role on"),
+                RoleChange::Boundary(_) => Some("what the boundary does not allow"),
+                RoleChange::PutInline(_) => Some("what the statements that it replaces allowed"),
+                RoleChange::Detach(_) | RoleChange::DeleteInline(_) => Some("what only this policy allows"),
+                RoleChange::Delete => Some("whatever took the role on"),
+                RoleChange::Create(_) | RoleChange::Attach(_) | RoleChange::Tag(_) | RoleChange::Untag(_) => None,
+            },
+            Self::Profile { change: ProfileChange::RemoveRole(_), .. } => {
+                Some("instances of the profile lose this role")
+            }
+            _ => None,
+        }
+    }
+
     /// What the write acts on, for logs, events and the plan in status.
     #[must_use]
     pub fn target(&self) -> String {

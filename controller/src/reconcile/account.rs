@@ -39,7 +39,7 @@ const MAX_ARN: usize = 2048;
 const MAX_ACTION: usize = 128;
 
 pub(super) async fn reconcile(ctx: &Context, key: &Key, name: &str) -> kube::Result<Next> {
-    let Some(found) = ctx.stores.accounts.find(|guard| guard.name_any() == name) else {
+    let Some(found) = ctx.stores.found_account(name) else {
         ctx.forget(key);
         return Ok(Next::Await);
     };

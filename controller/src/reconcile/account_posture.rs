@@ -2,15 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use kube::ResourceExt;
 use ssm_ready_core::{
     account::{
-        AccountDeletion, AccountFarewell, AccountMemory, AccountPosture, AccountView, Uses, evaluate, everything,
-        farewell, held, hold, note_ahead, set_aside, tidy, wanted, wanted_of_regions,
+        AccountDeletion, AccountMemory, AccountPosture, AccountView, Uses, evaluate, everything, farewell, held, hold,
+        note_ahead, set_aside, tidy, wanted, wanted_of_regions,
     },
     calls::AgeClass,
     evaluate::Action,
-    facts::Scope,
     ids::{Region, RoleName},
     plan::plan,
     posture::Mode,
@@ -142,33 +140,22 @@ fn follow(
     regions: &[Region],
     list_regions: bool,
 ) -> Option<Seen> {
-    let posture = &grounds.posture;
-    let name = grounds.account.account.name_any();
+    let (posture, account) = (&grounds.posture, &grounds.account);
+    let interest = |facts: &BTreeSet<FactKey>| Interest { vpc: None, interval: posture.interval, facts: facts.clone() };
     let mut own = wanted(&everything(posture, kept));
     own.extend(list_regions.then_some(FactKey::Regions));
+    let mut wanted = vec![account.place(GLOBAL, account.read(grounds.home.clone()), interest(&own))];
     let mut facts = vec![own];
-    let mut wanted = vec![place(&name, GLOBAL, grounds.account.read(grounds.home.clone()), posture, &facts[0])];
     for region in regions {
-        let scope = grounds.account.read(region.clone());
-        wanted.push(place(&name, region.as_str(), scope, posture, &wanted_of_regions()));
-        facts.push(wanted_of_regions());
+        let of_region = wanted_of_regions();
+        wanted.push(account.place(region.as_str(), account.read(region.clone()), interest(&of_region)));
+        facts.push(of_region);
     }
     let places = pass.ctx.places.follow(pass.key, wanted);
     pass.ask_for_fresh(&places);
     // All are asked, so that all read what they lack.
     let looks: Vec<Option<Look>> = places.iter().map(|place| place.look(pass.key)).collect();
     Some(Seen { looks: looks.into_iter().collect::<Option<_>>()?, places, facts, regions: regions.to_vec() })
-}
-
-fn place(
-    account: &str,
-    region: &str,
-    scope: Scope,
-    posture: &AccountPosture,
-    facts: &BTreeSet<FactKey>,
-) -> (crate::place::PlaceKey, Scope, Interest) {
-    let interest = Interest { vpc: None, interval: posture.interval, facts: facts.clone() };
-    ((account.to_owned(), region.to_owned()), scope, interest)
 }
 
 async fn run(pass: &Pass<'_, crds::AccountPosture>) -> kube::Result<Next> {
@@ -293,10 +280,14 @@ async fn leave(pass: &Pass<'_, crds::AccountPosture>) -> kube::Result<Next> {
     }
     ctx.local(pass.key, |local| local.nothing_left = done);
     if done {
+        // What was attached to a role of somebody else's may stay without any call that says so.
+        if !next.left.is_empty() {
+            pass.say_kept(&next.left).await;
+        }
         return pass.gone().await;
     }
-    if !next.used.is_empty() && next.actions.is_empty() && next.unknown.is_empty() && next.pending.is_empty() {
-        return pass.hold_for(&format!("in use: {}", next.used.join("; "))).await;
+    if let Some(held) = next.held_by() {
+        return pass.hold_for(&held).await;
     }
     let mut actions = next.actions.clone();
     if held_lately(pass) {
@@ -318,7 +309,7 @@ async fn leave(pass: &Pass<'_, crds::AccountPosture>) -> kube::Result<Next> {
             return pass.hold_for(&held(role)).await;
         }
     }
-    let (reason, message) = standing(&next);
+    let (reason, message) = next.standing();
     pass.say_deleting(Standing {
         places: &seen.places,
         reason,
@@ -329,15 +320,4 @@ async fn leave(pass: &Pass<'_, crds::AccountPosture>) -> kube::Result<Next> {
         applied: &applied,
     })
     .await
-}
-
-/// How a deletion stands.
-fn standing(next: &AccountFarewell) -> (Reason, String) {
-    if next.unknown.is_empty() {
-        let writes = next.actions.iter().map(|action| action.write.to_string());
-        let what: Vec<String> = writes.chain(next.pending.iter().cloned()).collect();
-        (Reason::Deleting, format!("under way: {}", what.join("; ")))
-    } else {
-        (Reason::FactUnreadable, next.unknown.join("; "))
-    }
 }

@@ -4,6 +4,7 @@ mod account;
 mod account_posture;
 mod pass;
 mod region;
+mod seen;
 mod unreadable;
 mod vpc;
 

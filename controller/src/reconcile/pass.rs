@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
-use kube::{Api, ResourceExt, core::DeserializeGuard};
+use kube::{Api, ResourceExt};
 use ssm_ready_core::{
     evaluate::Verdict,
     facts::Scope,
@@ -26,7 +26,7 @@ use crate::{
     apply::apply,
     context::{Context, Key},
     kube_io::{event, set_finalizer, write_status},
-    place::{Look, Place},
+    place::{Interest, Look, Place, PlaceKey},
     posture::{Posture, PostureStatus},
     queue::Priority,
     spec, status,
@@ -52,9 +52,7 @@ pub(super) async fn find<'a, P: Posture>(
     namespace: &str,
     name: &str,
 ) -> kube::Result<Found<'a, P>> {
-    let is_it =
-        |guard: &DeserializeGuard<P>| guard.name_any() == name && guard.namespace().as_deref() == Some(namespace);
-    let Some(found) = P::store(&ctx.stores).find(is_it) else {
+    let Some(found) = ctx.stores.found::<P>(namespace, name) else {
         ctx.forget(key);
         return Ok(Found::Done(Next::Await));
     };
@@ -115,6 +113,11 @@ impl Account {
     /// Where writes are made.
     pub(super) fn write(&self, region: Region) -> Scope {
         spec::scope(self.roles.write.clone(), region, &self.account)
+    }
+
+    /// A place of it, and what is wanted of that.
+    pub(super) fn place(&self, region: &str, scope: Scope, interest: Interest) -> (PlaceKey, Scope, Interest) {
+        ((self.account.name_any(), region.to_owned()), scope, interest)
     }
 
     /// The role that writes, for messages.

@@ -1,8 +1,7 @@
 //! `RegionPosture`: validate, observe, evaluate, plan, note, apply, report.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use kube::ResourceExt;
 use ssm_ready_core::{
     evaluate::Verdict,
     facts::Scope,
@@ -10,23 +9,25 @@ use ssm_ready_core::{
     posture::Mode,
     reason::Reason,
     region::{
-        self, HostManagement, RegionFarewell, RegionMemory, RegionPosture, RegionSeen, RegionView, evaluate, farewell,
-        note_ahead, wanted_of_account, wanted_of_region, wanted_to_leave,
+        self, HostManagement, RegionMemory, RegionPosture, RegionSeen, RegionView, evaluate, farewell, note_ahead,
+        wanted_of_account, wanted_of_region, wanted_to_leave,
     },
-    report::Tried,
-    snapshot::{FactKey, Snapshot},
+    report::{Applied, Tried},
+    snapshot::FactKey,
     write::{DocumentChange, RuleChange, Write},
 };
 use ssm_ready_crds::{self as crds, condition};
 
 use super::{
     Next,
-    pass::{Account, Found, Leave, Outcome, Pass, Standing, broken_session, denied_read, find, settled},
+    pass::{Account, Found, Leave, Outcome, Pass, Standing, find, settled},
+    seen::{Facts, Where},
 };
 use crate::{
     admit::Refusal,
     context::{Context, Key},
-    place::{GLOBAL, Interest, Look, Place},
+    kube_io::event,
+    posture::Posture as _,
     spec::{self, account::host_management_role, region::Declared},
     status::{self, region::memory},
 };
@@ -61,6 +62,13 @@ fn grounds(pass: &Pass<'_, crds::RegionPosture>) -> Result<Grounds, Refusal> {
     Ok(Grounds { posture, home: account.read(home), account })
 }
 
+impl Grounds {
+    fn at(&self) -> Where<'_> {
+        let RegionPosture { region, interval, .. } = &self.posture;
+        Where { account: &self.account, region, vpc: None, interval: *interval, home: Some(&self.home) }
+    }
+}
+
 /// What status remembers.
 fn remembered(pass: &Pass<'_, crds::RegionPosture>) -> RegionMemory {
     RegionMemory { doubt_until: Some(pass.doubt_until()), ..memory(&pass.before) }
@@ -77,93 +85,8 @@ fn declared(pass: &Pass<'_, crds::RegionPosture>, account: &crds::AwsAccount, po
     Ok(HostManagement::Enabled { role: wish.role, path: wish.path, made: true })
 }
 
-/// The facts of the region and those of the account.
-type Facts = [BTreeSet<FactKey>; 2];
-
 fn facts(posture: &RegionPosture, view: &RegionView<'_>, memory: &RegionMemory) -> Facts {
     [wanted_of_region(posture, view, memory), wanted_of_account(posture, view)]
-}
-
-/// What both places know; none while something is still to be read.
-struct Seen {
-    places: Vec<Arc<Place>>,
-    looks: [Look; 2],
-    facts: Facts,
-}
-
-impl Seen {
-    fn view(&self, ctx: &Context) -> RegionView<'_> {
-        let [region, account] = &self.looks;
-        RegionView {
-            region: &region.snapshot,
-            account: &account.snapshot,
-            interval: region.interval,
-            account_interval: account.interval,
-            now: ctx.outside.steady(),
-        }
-    }
-
-    fn broken(&self) -> Option<(Reason, String)> {
-        self.looks.iter().zip(&self.facts).find_map(|(look, facts)| broken_session(look, facts))
-    }
-}
-
-/// Follows the places with what the object wants to know of them. What that is may follow from what they know.
-fn look(
-    pass: &Pass<'_, crds::RegionPosture>,
-    grounds: &Grounds,
-    wanted: impl Fn(&RegionView<'_>) -> Facts,
-) -> Option<Seen> {
-    let (ctx, posture) = (pass.ctx, &grounds.posture);
-    let nothing = Snapshot::default();
-    let blank = RegionView {
-        region: &nothing,
-        account: &nothing,
-        interval: posture.interval,
-        account_interval: posture.interval,
-        now: ctx.outside.steady(),
-    };
-    let known = ctx.local(pass.key, |local| local.wanted.clone());
-    let first = wanted(&blank);
-    let mut facts: Facts = match known.as_deref() {
-        Some([region, account]) => [&first[0] | region, &first[1] | account],
-        _ => first,
-    };
-    let name = grounds.account.account.name_any();
-    // Once by what is known before, and once more by what that shows.
-    for _ in 0..2 {
-        let interest =
-            |facts: &BTreeSet<FactKey>| Interest { vpc: None, interval: posture.interval, facts: facts.clone() };
-        let places = ctx.places.follow(
-            pass.key,
-            vec![
-                (
-                    (name.clone(), posture.region.to_string()),
-                    grounds.account.read(posture.region.clone()),
-                    interest(&facts[0]),
-                ),
-                ((name.clone(), GLOBAL.to_owned()), grounds.home.clone(), interest(&facts[1])),
-            ],
-        );
-        pass.ask_for_fresh(&places);
-        let [region, account] = places.as_slice() else { return None };
-        // Both are asked, so that both read what they lack.
-        let (region, account) = (region.look(pass.key), account.look(pass.key));
-        ctx.local(pass.key, |local| local.wanted = Some(facts.to_vec()));
-        let seen = Seen { looks: [region?, account?], places, facts: facts.clone() };
-        let exact = wanted(&seen.view(ctx));
-        if exact == facts {
-            return Some(seen);
-        }
-        let more = exact.iter().zip(&facts).any(|(exact, known)| !exact.is_subset(known));
-        facts = exact;
-        if !more {
-            // Less is needed than was read: what is superfluous is no longer followed from the next pass on.
-            ctx.local(pass.key, |local| local.wanted = Some(facts.to_vec()));
-            return Some(seen);
-        }
-    }
-    None
 }
 
 async fn run(pass: &Pass<'_, crds::RegionPosture>) -> kube::Result<Next> {
@@ -176,12 +99,12 @@ async fn run(pass: &Pass<'_, crds::RegionPosture>) -> kube::Result<Next> {
     };
     let (ctx, posture) = (pass.ctx, &grounds.posture);
     let before = remembered(pass);
-    let Some(seen) = look(pass, &grounds, |view| facts(posture, view, &before)) else { return Ok(Next::Reading) };
+    let Some(seen) = pass.look(&grounds.at(), |view| facts(posture, view, &before)) else { return Ok(Next::Reading) };
     if let Some((reason, message)) = seen.broken() {
         // Facts go on being looked at, so that its end is seen.
         return pass.say_refused(reason, &message).await;
     }
-    let view = seen.view(ctx);
+    let view = seen.view(ctx.outside.steady());
     let verdict = evaluate(posture, &view, &before);
     let plan = plan(verdict.actions.clone());
     let mut noted = verdict.seen.memory.clone();
@@ -204,7 +127,6 @@ async fn run(pass: &Pass<'_, crds::RegionPosture>) -> kube::Result<Next> {
     if posture.mode == Mode::Enforce && !verdict.seen.left.is_empty() {
         pass.say_kept(&verdict.seen.left).await;
     }
-    let denied = seen.looks.iter().zip(&seen.facts).any(|(look, facts)| denied_read(look, facts));
     let outcome = Outcome {
         account: &grounds.account,
         account_id: posture.account.to_string(),
@@ -212,7 +134,7 @@ async fn run(pass: &Pass<'_, crds::RegionPosture>) -> kube::Result<Next> {
         verdict: &verdict,
         plan: &plan,
         applied: &applied,
-        denied_read: denied,
+        denied_read: seen.denied(),
         places: &seen.places,
         second_look: &second_look(&seen.facts),
     };
@@ -225,14 +147,10 @@ fn second_look(facts: &Facts) -> Vec<FactKey> {
 }
 
 /// What was changed, from what to what, in events: settings carry no tags to tell it by.
-async fn tell_changes(
-    pass: &Pass<'_, crds::RegionPosture>,
-    verdict: &Verdict<RegionSeen>,
-    applied: &[ssm_ready_core::report::Applied],
-) {
+async fn tell_changes(pass: &Pass<'_, crds::RegionPosture>, verdict: &Verdict<RegionSeen>, applied: &[Applied]) {
     for done in applied.iter().filter(|done| matches!(done.tried, Tried::Done(_))) {
         let note = region::describe(&done.action.write, &verdict.seen);
-        crate::kube_io::event(pass.ctx, &pass.object, "RegionPosture", false, Reason::SettingChanged, &note).await;
+        event(pass.ctx, &pass.object, crds::RegionPosture::KIND, false, Reason::SettingChanged, &note).await;
     }
 }
 
@@ -246,13 +164,13 @@ async fn leave(pass: &Pass<'_, crds::RegionPosture>) -> kube::Result<Next> {
     };
     let (ctx, posture) = (pass.ctx, &grounds.posture);
     let kept = remembered(pass);
-    let Some(seen) = look(pass, &grounds, |_| [wanted_to_leave(posture, &kept), BTreeSet::new()]) else {
+    let Some(seen) = pass.look(&grounds.at(), |_| [wanted_to_leave(posture, &kept), BTreeSet::new()]) else {
         return Ok(Next::Reading);
     };
     if let Some((_, message)) = seen.broken() {
         return pass.hold_for(&message).await;
     }
-    let next = farewell(posture, &seen.view(ctx), &kept);
+    let next = farewell(posture, &seen.view(ctx.outside.steady()), &kept);
     let done = next.is_done();
     if done && !ctx.local(pass.key, |local| std::mem::replace(&mut local.nothing_left, true)) {
         // Facts may be older than what was set since: only what is read now can say that nothing is left.
@@ -279,7 +197,7 @@ async fn leave(pass: &Pass<'_, crds::RegionPosture>) -> kube::Result<Next> {
     if !untagged.is_empty() {
         pass.say_kept(&untagged).await;
     }
-    let (reason, message) = standing(&next);
+    let (reason, message) = next.standing();
     pass.say_deleting(Standing {
         places: &seen.places,
         reason,
@@ -295,15 +213,4 @@ async fn leave(pass: &Pass<'_, crds::RegionPosture>) -> kube::Result<Next> {
 /// Whether a write takes our ownership off what stays.
 fn lets_go(write: &Write) -> bool {
     matches!(write, Write::Document(DocumentChange::Untag(_)) | Write::Rule(RuleChange::Untag { .. }))
-}
-
-/// How a deletion stands.
-fn standing(next: &RegionFarewell) -> (Reason, String) {
-    if next.unknown.is_empty() {
-        let writes = next.actions.iter().map(|action| action.write.to_string());
-        let what: Vec<String> = writes.chain(next.pending.iter().cloned()).collect();
-        (Reason::Deleting, format!("under way: {}", what.join("; ")))
-    } else {
-        (Reason::FactUnreadable, next.unknown.join("; "))
-    }
 }

@@ -1,8 +1,7 @@
 //! `VpcPosture`: validate, observe, evaluate, plan, apply, report.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use kube::ResourceExt;
 use ssm_ready_core::{
     deletion::{Departure, Stage, farewell},
     evaluate::{CREATING, Facet, Outcome as CheckOutcome, Verdict, View, evaluate},
@@ -12,9 +11,8 @@ use ssm_ready_core::{
     plan::plan,
     posture::{self, GroupWish, Mode},
     reason::Reason,
-    region::RegionView,
     report::{Applied, Tried},
-    snapshot::{FactKey, Reading, Snapshot},
+    snapshot::{FactKey, Reading},
     write::{Write, Written},
 };
 use ssm_ready_crds::{self as crds, VpcPosture, VpcPostureStatus, condition};
@@ -22,13 +20,14 @@ use ssm_ready_crds::{self as crds, VpcPosture, VpcPostureStatus, condition};
 use super::{
     Next,
     pass::{Account, Found, Leave, Outcome, Pass, Standing, broken_session, denied_read, find, settled},
+    seen::{Seen, Where},
 };
 use crate::{
     admit::Refusal,
     apply::MISMATCH,
     context::{Context, Key},
     kube_io::event,
-    place::{GLOBAL, Interest, Look, Place},
+    posture::Posture as _,
     spec::{self, Declared, account::instance_role},
     status,
 };
@@ -81,97 +80,34 @@ fn facts(posture: &posture::VpcPosture) -> BTreeSet<FactKey> {
     FactKey::LISTS.into_iter().chain(attributes).collect()
 }
 
-/// Follows the region's place with what this object wants to know of it, and the account's, if anything of that.
-fn follow(
-    pass: &Pass<'_, VpcPosture>,
-    grounds: &Grounds,
-    more: BTreeSet<FactKey>,
-    of_account: Option<(&Scope, BTreeSet<FactKey>)>,
-) -> Vec<Arc<Place>> {
-    let posture = &grounds.posture;
-    let name = grounds.account.account.name_any();
-    let interval = posture.interval;
-    let mut wanted = facts(posture);
-    wanted.extend(more);
-    let interest = Interest { vpc: Some(posture.vpc.clone()), interval, facts: wanted };
-    let scope = grounds.account.read(posture.region.clone());
-    let mut all = vec![((name.clone(), posture.region.to_string()), scope, interest)];
-    if let Some((home, facts)) = of_account {
-        all.push(((name, GLOBAL.to_owned()), home.clone(), Interest { vpc: None, interval, facts }));
-    }
-    let places = pass.ctx.places.follow(pass.key, all);
-    if !pass.ctx.local(pass.key, |local| std::mem::replace(&mut local.took_over, true)) {
-        let now = pass.ctx.outside.steady();
-        for recent in status::recent(&pass.before, &posture.vpc, &posture.owner.tag(), now) {
-            places[0].remember(recent);
-        }
-    }
-    places
-}
-
-/// What the places know.
-struct Seen {
-    places: Vec<Arc<Place>>,
-    /// The region.
-    look: Look,
-    /// The account, if anything of it is wanted.
-    account: Option<Look>,
-}
-
-impl Seen {
-    fn of_instances(&self, ctx: &Context) -> Option<RegionView<'_>> {
-        let account = self.account.as_ref()?;
-        Some(RegionView {
-            region: &self.look.snapshot,
-            account: &account.snapshot,
-            interval: self.look.interval,
-            account_interval: account.interval,
-            now: ctx.outside.steady(),
-        })
+impl Grounds {
+    /// Where the object looks: without its account once it is being deleted.
+    fn at(&self, leaving: bool) -> Where<'_> {
+        let posture::VpcPosture { region, vpc, interval, .. } = &self.posture;
+        let home = self.home.as_ref().filter(|_| !leaving);
+        Where { account: &self.account, region, vpc: Some(vpc), interval: *interval, home }
     }
 }
 
-/// Follows the places with what the object wants to know of them; none while something is still to be read. What is wanted
-/// of the account follows from what is known.
+/// Takes over from status what the process before this one may have made a moment ago, once.
+fn take_over(pass: &Pass<'_, VpcPosture>, posture: &posture::VpcPosture, at: &Where<'_>) {
+    if pass.ctx.local(pass.key, |local| std::mem::replace(&mut local.took_over, true)) {
+        return;
+    }
+    let places = pass.follow(at, &[facts(posture), BTreeSet::new()]);
+    let now = pass.ctx.outside.steady();
+    for recent in status::recent(&pass.before, &posture.vpc, &posture.owner.tag(), now) {
+        places[0].remember(recent);
+    }
+}
+
+/// Follows the places with what the object wants to know of them; none while something is still to be read.
 fn look(pass: &Pass<'_, VpcPosture>, grounds: &Grounds) -> Option<Seen> {
-    let (ctx, posture) = (pass.ctx, &grounds.posture);
-    let more = instance_profiles::wanted_of_region(posture);
-    let Some(home) = &grounds.home else {
-        let places = follow(pass, grounds, more, None);
-        pass.ask_for_fresh(&places);
-        let look = places.first()?.look(pass.key)?;
-        return Some(Seen { places, look, account: None });
-    };
-    let nothing = Snapshot::default();
-    let blank = RegionView {
-        region: &nothing,
-        account: &nothing,
-        interval: posture.interval,
-        account_interval: posture.interval,
-        now: ctx.outside.steady(),
-    };
-    let known = ctx.local(pass.key, |local| local.wanted.clone()).unwrap_or_default();
-    let mut facts = instance_profiles::wanted_of_account(posture, &blank);
-    facts.extend(known.into_iter().flatten());
-    // Once by what is known before, and once more by what that shows.
-    for _ in 0..2 {
-        let places = follow(pass, grounds, more.clone(), Some((home, facts.clone())));
-        pass.ask_for_fresh(&places);
-        let [region, account] = places.as_slice() else { return None };
-        // Both are asked, so that both read what they lack.
-        let (region, account) = (region.look(pass.key), account.look(pass.key));
-        ctx.local(pass.key, |local| local.wanted = Some(vec![facts.clone()]));
-        let seen = Seen { look: region?, account: Some(account?), places };
-        let exact = instance_profiles::wanted_of_account(posture, &seen.of_instances(ctx)?);
-        // Less may be needed than was read: what is superfluous is no longer followed from the next pass on.
-        let more = !exact.is_subset(&facts);
-        facts = exact;
-        ctx.local(pass.key, |local| local.wanted = Some(vec![facts.clone()]));
-        if !more {
-            return Some(seen);
-        }
-    }
-    None
+    let posture = &grounds.posture;
+    let at = grounds.at(false);
+    take_over(pass, posture, &at);
+    let of_region = &facts(posture) | &instance_profiles::wanted_of_region(posture);
+    pass.look(&at, |view| [of_region.clone(), instance_profiles::wanted_of_account(posture, view)])
 }
 
 async fn run(pass: &Pass<'_, VpcPosture>) -> kube::Result<Next> {
@@ -184,7 +120,7 @@ async fn run(pass: &Pass<'_, VpcPosture>) -> kube::Result<Next> {
     };
     let (ctx, posture) = (pass.ctx, &grounds.posture);
     let Some(seen) = look(pass, &grounds) else { return Ok(Next::Reading) };
-    let (place, look) = (&seen.places[0], &seen.look);
+    let (place, [look, _]) = (&seen.places[0], &seen.looks);
     if let Some((reason, message)) = broken_session(look, &[FactKey::Vpcs].into()) {
         // Facts go on being looked at, so that its end is seen.
         return pass.say_refused(reason, &message).await;
@@ -193,8 +129,8 @@ async fn run(pass: &Pass<'_, VpcPosture>) -> kube::Result<Next> {
     let now = ctx.outside.steady();
     let view = View::of(&look.snapshot, &look.overlay, &posture.vpc, look.interval, now);
     let mut verdict = evaluate(posture, &view, &memory);
-    if let Some(view) = seen.of_instances(ctx).filter(|_| is_there(&verdict)) {
-        instance_profiles::judge(posture, &view, &mut verdict);
+    if posture.instances.is_some() && is_there(&verdict) {
+        instance_profiles::judge(posture, &seen.view(now), &mut verdict);
     }
     let enforce = posture.mode == Mode::Enforce;
     // Enforce goes step by step, by what it reads back; Observe shows the whole way.
@@ -247,7 +183,7 @@ async fn tell_attached(pass: &Pass<'_, VpcPosture>, applied: &[Applied]) {
     });
     let given: Vec<String> = given.collect();
     if !given.is_empty() {
-        event(pass.ctx, &pass.object, "VpcPosture", false, Reason::ProfileAttached, &given.join("; ")).await;
+        event(pass.ctx, &pass.object, VpcPosture::KIND, false, Reason::ProfileAttached, &given.join("; ")).await;
     }
 }
 
@@ -262,11 +198,13 @@ async fn leave(pass: &Pass<'_, VpcPosture>) -> kube::Result<Next> {
     let (ctx, posture) = (pass.ctx, &grounds.posture);
     let memory = status::memory(&pass.before);
     let interfaces = memory.group.clone().map(FactKey::Interfaces);
-    let places = follow(pass, &grounds, interfaces.into_iter().collect(), None);
-    let [place] = places.as_slice() else { return Ok(Next::Await) };
-    pass.ask_for_fresh(&places);
-    let Some(look) = place.look(pass.key) else { return Ok(Next::Reading) };
-    if let Some((_, message)) = broken_session(&look, &[FactKey::Vpcs].into()) {
+    let at = grounds.at(true);
+    take_over(pass, posture, &at);
+    let mut wanted = facts(posture);
+    wanted.extend(interfaces);
+    let Some(seen) = pass.look(&at, |_| [wanted.clone(), BTreeSet::new()]) else { return Ok(Next::Reading) };
+    let (place, [look, _]) = (&seen.places[0], &seen.looks);
+    if let Some((_, message)) = broken_session(look, &[FactKey::Vpcs].into()) {
         return pass.hold_for(&message).await;
     }
     let steady = ctx.outside.steady();
@@ -301,7 +239,7 @@ async fn leave(pass: &Pass<'_, VpcPosture>) -> kube::Result<Next> {
         pass.say_kept(&kept).await;
     }
     pass.say_deleting(Standing {
-        places: &places,
+        places: &seen.places,
         reason: next.reason,
         message: &next.message,
         unused_since: next.unused_since,

@@ -436,6 +436,25 @@ async fn roles_go_when_nothing_uses_them() -> Result<()> {
     .await
 }
 
+/// What was attached to a role of somebody else's stays by default, and an event says so.
+#[tokio::test]
+async fn what_was_attached_to_a_role_of_others_stays_and_is_told() -> Result<()> {
+    test(Setup::with_account(), async |rig| {
+        let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ssm.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+        rig.aws(&["iam", "create-role", "--role-name", "hosts", "--assume-role-policy-document", trust]).await?;
+        let role = json!({ "roleName": "hosts", "path": "/", "ownership": "AttachOnly" });
+        rig.declare("AccountPosture", "payments", json!({ "hostManagementRole": role })).await?;
+        rig.until_of("AccountPosture", "payments", "Ready", "True", "Succeeded").await?;
+        ensure!(policies(rig, "hosts").await? == [POLICY]);
+        rig.delete_of("AccountPosture", "payments").await?;
+        ensure!(policies(rig, "hosts").await? == [POLICY], "it stays");
+        let told = events(rig, "LeftBehind").await?;
+        ensure!(told.iter().any(|note| note.contains(&format!("{POLICY} on role hosts"))), "{told:?}");
+        Ok(())
+    })
+    .await
+}
+
 /// One target has one object: of two the older works. And one who was not let in touches nothing.
 #[tokio::test]
 async fn the_older_works_and_strangers_are_kept_out() -> Result<()> {

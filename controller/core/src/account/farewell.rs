@@ -4,14 +4,13 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{
-    AccountDeletion, AccountMemory, AccountPosture, AccountView, Purpose, RoleOwnership, RoleWish, Snapshot, disrupts,
-};
+use super::{AccountDeletion, AccountMemory, AccountPosture, AccountView, Purpose, RoleOwnership, RoleWish, Snapshot};
 use crate::{
     calls::AgeClass,
-    evaluate::{Action, Facet, join},
+    evaluate::{Facet, join},
     facts::{iam::Role, settings::Setting},
     ids::{PolicyArn, Region},
+    parting::Parting,
     posture::OWNER_TAG,
     snapshot::{FactKey, Reading},
     write::{ProfileChange, RoleChange, Write},
@@ -34,41 +33,6 @@ pub fn wanted_of_regions() -> BTreeSet<FactKey> {
     [FactKey::Setting(Setting::HostManagementRole), FactKey::Instances].into()
 }
 
-/// What is still to be done before the object can go.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AccountFarewell {
-    /// Proposed writes, in no particular order.
-    pub actions: Vec<Action>,
-    /// What stays, for the event that says so.
-    pub left: Vec<String>,
-    /// What could not be read, in words; nothing goes before that.
-    pub unknown: Vec<String>,
-    /// What still uses a role, in words: it stays until that ends.
-    pub used: Vec<String>,
-    /// What may have been made a moment ago and is not shown yet, in words.
-    pub pending: Vec<String>,
-    /// Facts that have to be read again before the next look.
-    pub watch: BTreeSet<FactKey>,
-}
-
-impl AccountFarewell {
-    /// Whether nothing holds the object.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.actions.is_empty() && self.unknown.is_empty() && self.used.is_empty() && self.pending.is_empty()
-    }
-
-    fn act(&mut self, facet: Facet, write: Write) {
-        self.watch.extend(FactKey::touched_by(&write));
-        let disrupts = disrupts(&write);
-        self.actions.push(Action { facet, service: None, write, then_admit: Vec::new(), disrupts });
-    }
-
-    fn cannot_tell<T>(&mut self, key: &FactKey, reading: &Reading<'_, T>) {
-        self.unknown.push(reading.why(key));
-    }
-}
-
 /// Says what is still to be done, by what is there now. `regions` are all in which a role may be in use.
 #[must_use]
 pub fn farewell(
@@ -76,8 +40,8 @@ pub fn farewell(
     view: &AccountView<'_>,
     memory: &AccountMemory,
     regions: &[Uses<'_>],
-) -> AccountFarewell {
-    let mut next = AccountFarewell::default();
+) -> Parting {
+    let mut next = Parting::default();
     for wish in &posture.roles {
         one(posture, view, memory, regions, wish, &mut next);
     }
@@ -90,7 +54,7 @@ fn one(
     memory: &AccountMemory,
     regions: &[Uses<'_>],
     wish: &RoleWish,
-    next: &mut AccountFarewell,
+    next: &mut Parting,
 ) {
     let reading = view.role(&wish.role);
     let Some(role) = reading.known() else { return next.cannot_tell(&FactKey::Role(wish.role.clone()), &reading) };
@@ -115,8 +79,7 @@ fn one(
             FactKey::Profile(profile) => format!("instance profile {profile}"),
             _ => format!("role {}", wish.role),
         };
-        next.pending.push(format!("{what} may have been made a moment ago, and IAM does not show it yet"));
-        next.watch.insert(fact);
+        next.may_appear(format!("{what} may have been made a moment ago, and IAM does not show it yet"), fact);
     }
     let ours = |tags| posture.owner.owns(tags);
     // The role of a profile that is left alone is still declared.
@@ -195,7 +158,7 @@ fn in_use(
     profile: Option<&str>,
     region: &Uses<'_>,
     now: Timestamp,
-    next: &mut AccountFarewell,
+    next: &mut Parting,
 ) {
     let limit = AgeClass::Fast.limit(region.interval);
     let setting = region.facts.settings.get(&Setting::HostManagementRole);

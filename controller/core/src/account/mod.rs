@@ -27,10 +27,10 @@ use crate::{
     reason::Reason,
     region::{HOST_MANAGEMENT_POLICY, HOST_MANAGEMENT_SERVICE, aws_policy},
     snapshot::{Entry, FactKey, Reading, Snapshot, is_doubtful},
-    write::{ProfileChange, RoleChange, Write},
+    write::{RoleChange, Write},
 };
 
-pub use farewell::{AccountFarewell, Uses, farewell, wanted_of_regions};
+pub use farewell::{Uses, farewell, wanted_of_regions};
 
 /// The policy that every instance needs, by its name.
 pub const INSTANCE_POLICY: &str = "AmazonSSMManagedInstanceCore";
@@ -494,22 +494,6 @@ pub fn evaluate(posture: &AccountPosture, view: &AccountView<'_>, memory: &Accou
         profiles::judge(case, wish, state, &mut verdict);
     }
     verdict
-}
-
-/// What a write disturbs.
-fn disrupts(write: &Write) -> Option<&'static str> {
-    match write {
-        Write::Role { change, .. } => match change {
-            RoleChange::Trust(_) => Some("services that are not declared can no longer take the role on"),
-            RoleChange::Boundary(_) => Some("what the boundary does not allow"),
-            RoleChange::PutInline(_) => Some("what the statements that it replaces allowed"),
-            RoleChange::Detach(_) | RoleChange::DeleteInline(_) => Some("what only this policy allows"),
-            RoleChange::Delete => Some("whatever took the role on"),
-            RoleChange::Create(_) | RoleChange::Attach(_) | RoleChange::Tag(_) | RoleChange::Untag(_) => None,
-        },
-        Write::Profile { change: ProfileChange::RemoveRole(_), .. } => Some("instances of the profile lose this role"),
-        _ => None,
-    }
 }
 
 /// What status has to remember before the actions of a verdict are carried out.

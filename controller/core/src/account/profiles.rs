@@ -1,6 +1,6 @@
 //! Instance profiles: each holds one role.
 
-use super::{AccountSeen, Case, RoleOwnership, RoleWish, disrupts, roles::RoleState};
+use super::{AccountSeen, Case, RoleOwnership, RoleWish, roles::RoleState};
 use crate::{
     evaluate::{Facet, Verdict, join},
     facts::iam::Profile,
@@ -43,7 +43,7 @@ impl One<'_> {
     fn change(&self, change: ProfileChange, verdict: &mut Verdict<AccountSeen>) {
         if self.may_write {
             let write = Write::Profile { profile: self.name.clone(), change };
-            let disrupts = disrupts(&write);
+            let disrupts = write.disrupts();
             verdict.propose(FACET, write).disrupts = disrupts;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{AccountSeen, Case, RoleOwnership, RoleWish, SeenRole, disrupts, statements};
+use super::{AccountSeen, Case, RoleOwnership, RoleWish, SeenRole, statements};
 use crate::{
     evaluate::{Facet, Ownership, Verdict, join},
     facts::iam::{INLINE_POLICY, Role},
@@ -162,7 +162,7 @@ impl One<'_> {
         if self.may_write {
             let replaces = !matches!(change, RoleChange::PutInline(_)) || self.has_statements();
             let write = Write::Role { role: self.wish.role.clone(), change };
-            let disrupts = disrupts(&write).filter(|_| replaces);
+            let disrupts = write.disrupts().filter(|_| replaces);
             verdict.propose(FACET, write).disrupts = disrupts;
         }
     }

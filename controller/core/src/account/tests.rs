@@ -18,6 +18,7 @@ use crate::{
         settings::{Setting, SettingValue},
     },
     ids::Region,
+    parting::Parting,
     plan::plan,
     policy::{same, trust, trusts},
     posture::OWNER_TAG,
@@ -309,7 +310,7 @@ impl World {
         facts
     }
 
-    fn farewell(&mut self) -> AccountFarewell {
+    fn farewell(&mut self) -> Parting {
         self.read();
         let (region, facts) = ("eu-west-1".parse::<Region>().unwrap(), self.of_region());
         let uses = [Uses { region: &region, facts: &facts, interval: self.posture.interval }];
@@ -472,7 +473,7 @@ fn is_work(reason: Reason) -> bool {
 
 /// Rules of leaving.
 #[track_caller]
-fn assert_may_leave(world: &World, next: &AccountFarewell) {
+fn assert_may_leave(world: &World, next: &Parting) {
     let delete = world.posture.deletion_policy == AccountDeletion::Delete;
     for Action { write, .. } in &next.actions {
         let keys = FactKey::touched_by(write);
@@ -1435,6 +1436,158 @@ fn deleted_roles_go_with_all_that_they_carry() {
     }
 }
 
+fn noted(role: &str, profile: Option<&str>) -> RoleMemory {
+    RoleMemory { role: role.into(), profile: profile.map(Into::into), managed: true, ..RoleMemory::default() }
+}
+
+fn memory(entries: Vec<(&str, RoleMemory)>) -> AccountMemory {
+    AccountMemory { roles: entries.into_iter().map(|(name, kept)| (name.to_owned(), kept)).collect() }
+}
+
+#[test]
+fn what_an_entry_meant_before_an_edit_is_set_aside() {
+    let as_declared = || noted("web-role", Some("web-profile"));
+    let attached = |kept: RoleMemory| RoleMemory { attached: [EXTRA.into()].into(), ..kept };
+    let (other_role, other_profile) =
+        (|| noted("old-role", Some("web-profile")), || attached(noted("web-role", Some("old-profile"))));
+    for (before, after) in [
+        (vec![], vec![]),
+        (vec![("web", attached(as_declared()))], vec![("web", attached(as_declared()))]),
+        // What nobody declares is not ours to set aside, whatever it is.
+        (vec![("gone", other_role())], vec![("gone", other_role())]),
+        (vec![("web", other_role())], vec![("~0", other_role())]),
+        (
+            vec![("~0", noted("older", None)), ("web", other_role())],
+            vec![("~0", noted("older", None)), ("~1", other_role())],
+        ),
+        // The role is the same: what was attached to it is still known by its name.
+        (vec![("web", other_profile())], vec![("web", attached(as_declared())), ("~0", other_profile())]),
+        (vec![("web", noted("web-role", None))], vec![("web", as_declared()), ("~0", noted("web-role", None))]),
+        (
+            vec![("host-management", noted("host-role", Some("p"))), ("web", other_role())],
+            vec![
+                ("host-management", noted("host-role", None)),
+                ("~0", noted("host-role", Some("p"))),
+                ("~1", other_role()),
+            ],
+        ),
+    ] {
+        let posture = posture(vec![host(), web()]);
+        let once = set_aside(&posture, memory(before.clone()));
+        assert_eq!(once, memory(after), "{before:?}");
+        assert_eq!(set_aside(&posture, once.clone()), once, "once is enough: {before:?}");
+    }
+}
+
+#[test]
+fn what_is_remembered_and_not_declared() {
+    let nothing = |role: &str| RoleMemory { managed: false, ..noted(role, None) };
+    let attached = RoleMemory { attached: [EXTRA.into()].into(), ..nothing("r") };
+    let attaching = RoleMemory { attaching: [EXTRA.into()].into(), ..nothing("r") };
+    let profile_alone = RoleMemory { managed: false, ..noted("r", Some("p")) };
+    // Whether it is left, whether it was made, the profile that goes with it, and whether the profile goes alone.
+    for (name, kept, expected) in [
+        ("web", noted("r", Some("p")), None),
+        ("old", nothing("r"), None),
+        ("old", noted("r", None), Some((true, None, false))),
+        ("old", noted("r", Some("p")), Some((true, Some("p"), false))),
+        ("old", attached, Some((false, None, false))),
+        ("old", attaching, Some((false, None, false))),
+        ("old", profile_alone, Some((false, Some("p"), false))),
+        // Names differ in more than upper and lower case.
+        ("old", noted("Web-Role", Some("p")), Some((true, Some("p"), true))),
+        ("old", noted("Web-Role", None), None),
+        ("old", noted("WEB-role", Some("Web-Profile")), None),
+        ("old", noted("r", Some("WEB-profile")), Some((true, None, false))),
+    ] {
+        let posture = posture(vec![host(), web()]);
+        let memory = memory(vec![(name, kept.clone())]);
+        let found = posture.undeclared(&memory);
+        let told = found.iter().map(|wish| {
+            assert_eq!((wish.name.as_str(), &wish.role), (name, &kept.role));
+            let made = wish.ownership == RoleOwnership::Create;
+            assert!(made || wish.ownership == RoleOwnership::AttachOnly);
+            let profile = wish.profile().map(ProfileName::as_str);
+            (made, profile, matches!(wish.purpose, Purpose::Profile(_)))
+        });
+        assert_eq!(told.collect::<Vec<_>>(), Vec::from_iter(expected), "{name}: {kept:?}");
+        let all = everything(&posture, &memory).roles;
+        assert_eq!((all.len(), &all[..2]), (2 + found.len(), &posture.roles[..]));
+    }
+}
+
+#[test]
+fn what_is_no_longer_declared_goes_or_is_let_go_and_is_remembered_until_then() {
+    let undeclared = |policy| {
+        let mut world = leaving(World::made(vec![web(), host()]), policy);
+        world.posture.roles.retain(|wish| wish.name != "web");
+        world
+    };
+    let told = |verdict: &Verdict<AccountSeen>| -> Vec<(Facet, Reason, String)> {
+        let checks = verdict.checks.iter().filter(|check| check.outcome != Outcome::Pass);
+        checks.map(|check| (check.facet, check.reason, check.message.clone())).collect()
+    };
+    let mut world = undeclared(AccountDeletion::Delete);
+    let verdict = world.tidied();
+    let said = told(&verdict);
+    assert_eq!(said.len(), verdict.actions.len(), "{said:?}");
+    for (facet, reason, message) in &said {
+        let expected = match facet {
+            Facet::Roles => Reason::RoleDrifted,
+            Facet::Profiles => Reason::ProfileDrifted,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(*reason, expected, "{message}");
+        assert!(message.starts_with("web is no longer declared: "), "{message}");
+    }
+    assert!(said.iter().any(|(facet, ..)| *facet == Facet::Profiles), "{said:?}");
+    assert!(verdict.watch.contains(&FactKey::Role("web-role".into())), "{:?}", verdict.watch);
+    assert!(verdict.seen.memory.roles.contains_key("web"));
+
+    // In no region it can be told whether it is used: nothing is taken away on that word.
+    world.read();
+    let mut dark = world.judge();
+    let left = tidy(&world.posture, &world.view(), &world.memory, &[], &mut dark);
+    let why = "web is no longer declared, and stays for now: the regions of the account are not known";
+    assert_eq!((told(&dark), left), (vec![(Facet::Roles, Reason::RoleInUse, why.to_owned())], vec![]));
+    assert!(dark.actions.is_empty() && dark.seen.memory.roles.contains_key("web"));
+
+    // Once it is gone it is forgotten, with or without a word of regions.
+    plan(verdict.actions).actions.iter().for_each(|action| world.iam.write(&action.write));
+    world.read();
+    for regions in [true, false] {
+        let verdict = if regions {
+            world.tidied()
+        } else {
+            let mut verdict = world.judge();
+            tidy(&world.posture, &world.view(), &world.memory, &[], &mut verdict);
+            verdict
+        };
+        assert_eq!(told(&verdict), []);
+        assert!(!verdict.seen.memory.roles.contains_key("web"));
+    }
+
+    // What is let go needs no word of regions, and is named.
+    let mut world = undeclared(AccountDeletion::Retain);
+    world.read();
+    let mut verdict = world.judge();
+    let left = tidy(&world.posture, &world.view(), &world.memory, &[], &mut verdict);
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(calls(&verdict.actions).len(), 2, "{:?}", verdict.actions);
+    assert!(told(&verdict).iter().all(|(.., message)| message.starts_with("web is no longer declared: ")));
+
+    // What may have been made a moment ago is waited for.
+    let mut world = undeclared(AccountDeletion::Delete);
+    world.iam = Iam {
+        roles: world.iam.roles.into_iter().filter(|(name, _)| *name == "host-role".into()).collect(),
+        ..Iam::default()
+    };
+    world.memory.roles.get_mut("web").unwrap().doubt_until = Some(at(1));
+    let said = told(&world.tidied());
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said.iter().all(|(facet, reason, _)| (*facet, *reason) == (Facet::Roles, Reason::RolePending)), "{said:?}");
+}
+
 #[test]
 fn a_role_that_is_no_longer_declared_stays_while_it_is_used_or_held() {
     let undeclared = || {
@@ -1462,10 +1615,14 @@ fn a_role_that_is_no_longer_declared_stays_while_it_is_used_or_held() {
     let mut verdict = undeclared().tidied();
     assert!(goes(&verdict), "{:?}", verdict.actions);
     assert_eq!(told(&verdict), [""; 0]);
+    let (checks, actions) = (verdict.checks.len(), verdict.actions.len());
     hold(&mut verdict, &"web-role".into());
     assert!(!goes(&verdict), "{:?}", verdict.actions);
-    assert_eq!(told(&verdict), [format!("Warn: {}", held(&"web-role".into()))]);
+    let [message] = told(&verdict).try_into().unwrap();
+    assert!(message.starts_with("Warn: role web-role cannot be deleted, since an instance profile"), "{message}");
     assert!(!verdict.checks.iter().any(|c| c.message.ends_with("delete role web-role")));
+    // Nothing else is: one check is told in another's place.
+    assert_eq!((verdict.checks.len(), verdict.actions.len()), (checks, actions - 1));
 }
 
 #[test]

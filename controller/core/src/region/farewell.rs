@@ -2,56 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use super::{Found, Knob, RegionDeletion, RegionMemory, RegionPosture, RegionView, disrupts, knobs, ours};
+use super::{Found, Knob, RegionDeletion, RegionMemory, RegionPosture, RegionView, knobs, ours};
 use crate::{
-    evaluate::{Action, Facet},
+    evaluate::Facet,
     facts::{
         audit::{AUDIT_RULE, AUDIT_TARGET},
         settings::{DocumentVersion, SESSION_DOCUMENT},
     },
+    parting::Parting,
     posture::OWNER_TAG,
-    snapshot::{FactKey, Reading, is_doubtful},
+    snapshot::{FactKey, is_doubtful},
     write::{DocumentChange, RuleChange, Write},
 };
-
-/// What is still to be done before the object can go.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RegionFarewell {
-    /// Proposed writes, in no particular order.
-    pub actions: Vec<Action>,
-    /// What stays, for the event that says so.
-    pub left: Vec<String>,
-    /// What could not be read, in words; nothing goes before that.
-    pub unknown: Vec<String>,
-    /// What may have been made a moment ago and is not shown yet, in words.
-    pub pending: Vec<String>,
-    /// Facts that have to be read again before the next look.
-    pub watch: BTreeSet<FactKey>,
-}
-
-impl RegionFarewell {
-    /// Whether nothing holds the object.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.actions.is_empty() && self.unknown.is_empty() && self.pending.is_empty()
-    }
-
-    fn act(&mut self, facet: Facet, write: Write) {
-        self.watch.extend(FactKey::touched_by(&write));
-        let disrupts = disrupts(&write);
-        self.actions.push(Action { facet, service: None, write, then_admit: Vec::new(), disrupts });
-    }
-
-    fn cannot_tell<T>(&mut self, key: &FactKey, reading: &Reading<'_, T>) {
-        self.unknown.push(reading.why(key));
-    }
-}
 
 /// Says what is still to be done, by what is there now and what status remembers. What somebody else has changed since
 /// is somebody else's.
 #[must_use]
-pub fn farewell(posture: &RegionPosture, view: &RegionView<'_>, memory: &RegionMemory) -> RegionFarewell {
-    let mut next = RegionFarewell::default();
+pub fn farewell(posture: &RegionPosture, view: &RegionView<'_>, memory: &RegionMemory) -> Parting {
+    let mut next = Parting::default();
     for (knob, kept) in &memory.knobs {
         let target = match (posture.deletion_policy, &kept.found) {
             (_, Found::NotYet) => continue,
@@ -74,8 +42,8 @@ pub fn farewell(posture: &RegionPosture, view: &RegionView<'_>, memory: &RegionM
             Knob::Metadata(_) => FactKey::MetadataDefaults,
         };
         if kept.applying.is_some() && !ours && is_doubtful(view.region.read_at(&fact), memory.doubt_until) {
-            next.pending.push(format!("{} may have been set a moment ago, and AWS does not show it yet", knob.field()));
-            next.watch.insert(fact);
+            let field = knob.field();
+            next.may_appear(format!("{field} may have been set a moment ago, and AWS does not show it yet"), fact);
             continue;
         }
         // What we only meant to set may never have been: who has unset the value since is not known. Unless it is what
@@ -108,7 +76,7 @@ struct Standing {
 }
 
 /// How a value stands; none where it cannot be read, or is not ours to set.
-fn standing(knob: Knob, view: &RegionView<'_>, next: &mut RegionFarewell) -> Option<Standing> {
+fn standing(knob: Knob, view: &RegionView<'_>, next: &mut Parting) -> Option<Standing> {
     match knob {
         Knob::Setting(setting) => {
             let reading = view.setting(setting);
@@ -135,7 +103,7 @@ fn standing(knob: Knob, view: &RegionView<'_>, next: &mut RegionFarewell) -> Opt
     }
 }
 
-fn document(posture: &RegionPosture, view: &RegionView<'_>, memory: &RegionMemory, next: &mut RegionFarewell) {
+fn document(posture: &RegionPosture, view: &RegionView<'_>, memory: &RegionMemory, next: &mut Parting) {
     if posture.session.is_none() && memory.document == Found::NotYet {
         return;
     }
@@ -144,9 +112,8 @@ fn document(posture: &RegionPosture, view: &RegionView<'_>, memory: &RegionMemor
     let Some(info) = found else {
         if memory.document_unseen && is_doubtful(view.region.read_at(&FactKey::SessionDocumentInfo), memory.doubt_until)
         {
-            next.pending
-                .push(format!("{SESSION_DOCUMENT} may have been made a moment ago, and AWS does not show it yet"));
-            next.watch.insert(FactKey::SessionDocumentInfo);
+            let what = format!("{SESSION_DOCUMENT} may have been made a moment ago, and AWS does not show it yet");
+            next.may_appear(what, FactKey::SessionDocumentInfo);
         }
         return;
     };
@@ -177,7 +144,7 @@ fn document(posture: &RegionPosture, view: &RegionView<'_>, memory: &RegionMemor
 
 /// The rule that reports sessions. One that was there before is not deleted, for what it was is not known any more; nor is
 /// one in which somebody else has a target.
-fn rule(posture: &RegionPosture, view: &RegionView<'_>, memory: &RegionMemory, next: &mut RegionFarewell) {
+fn rule(posture: &RegionPosture, view: &RegionView<'_>, memory: &RegionMemory, next: &mut Parting) {
     if posture.audit.is_none() && memory.rule == Found::NotYet {
         return;
     }
@@ -185,9 +152,8 @@ fn rule(posture: &RegionPosture, view: &RegionView<'_>, memory: &RegionMemory, n
     let Some(found) = reading.known() else { return next.cannot_tell(&FactKey::AuditRule, &reading) };
     let Some(rule) = found else {
         if memory.rule_unseen && is_doubtful(view.region.read_at(&FactKey::AuditRule), memory.doubt_until) {
-            next.pending
-                .push(format!("rule {AUDIT_RULE} may have been made a moment ago, and AWS does not show it yet"));
-            next.watch.insert(FactKey::AuditRule);
+            let what = format!("rule {AUDIT_RULE} may have been made a moment ago, and AWS does not show it yet");
+            next.may_appear(what, FactKey::AuditRule);
         }
         return;
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Case, Found, Knob, RegionMemory, RegionSeen, SeenKnob, SeenMetadata, disrupts};
+use super::{Case, Found, Knob, RegionMemory, RegionSeen, SeenKnob, SeenMetadata};
 use crate::{
     evaluate::{Facet, Outcome, Verdict},
     facts::settings::{MetadataField, Setting, SettingValue},
@@ -36,7 +36,7 @@ pub(super) fn judge(case: Case<'_>, value: &Value<'_>, wanted: Option<&str>, ver
             Some(value) => Write::UpdateSetting { setting, value: value.to_owned() },
             None => Write::ResetSetting { setting },
         };
-        let disrupts = disrupts(&write);
+        let disrupts = write.disrupts();
         verdict.propose(value.knob.facet(), write).disrupts = disrupts;
     }
 }

@@ -40,7 +40,7 @@ use crate::{
 };
 
 pub use audit::{SeenAudit, SessionAudit, pattern};
-pub use farewell::{RegionFarewell, farewell};
+pub use farewell::farewell;
 pub(crate) use host::name_in;
 pub use host::{HOST_MANAGEMENT_POLICY, HOST_MANAGEMENT_SERVICE, aws_policy};
 pub use session::{SessionPreferences, content};
@@ -437,16 +437,6 @@ pub fn describe(write: &Write, seen: &RegionSeen) -> String {
             all.collect::<Vec<_>>().join("; ")
         }
         other => other.to_string(),
-    }
-}
-
-/// What a write disturbs now: preferences, tiers and defaults are for what begins later.
-fn disrupts(write: &Write) -> Option<&'static str> {
-    match write {
-        Write::ResetSetting { setting: Setting::HostManagementRole } => {
-            Some("instances without an instance profile are no longer managed")
-        }
-        _ => None,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
         targets::{Bucket, BucketEncryption, Key, LogGroup},
     },
     ids::{BucketName, KeyId, LogGroupName, RoleName},
+    parting::Parting,
     plan::plan,
     policy::trust,
     snapshot::FactValue,
@@ -484,7 +485,7 @@ impl World {
         panic!("does not settle: {:#?}", self.judge());
     }
 
-    fn farewell(&mut self) -> RegionFarewell {
+    fn farewell(&mut self) -> Parting {
         self.read();
         let next = farewell(&self.posture, &self.view(), &self.memory);
         assert_may_leave(self, &next);
@@ -615,7 +616,7 @@ fn name(value: &str) -> RoleName {
 
 /// Rules of leaving: what somebody else holds is not touched.
 #[track_caller]
-fn assert_may_leave(world: &World, next: &RegionFarewell) {
+fn assert_may_leave(world: &World, next: &Parting) {
     let retain = world.posture.deletion_policy == RegionDeletion::Retain;
     for Action { write, .. } in &next.actions {
         match write {
@@ -1546,7 +1547,7 @@ fn leaving_by_each_policy() {
         world.hold(TIER, "advanced");
         world.posture.deletion_policy = policy;
         world.lost.insert(FactKey::Setting(TIER), true);
-        assert_eq!(world.farewell(), RegionFarewell::default());
+        assert_eq!(world.farewell(), Parting::default());
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{
-        RegionDeletion, RegionFarewell, RegionView, evaluate, farewell, note_ahead,
+        RegionDeletion, RegionView, evaluate, farewell, note_ahead,
         tests::{calls, posture, said},
         wanted_of_region, wanted_to_leave,
     },
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     calls::Operation,
     facts::audit::{RuleTarget, Selector, Topic},
+    parting::Parting,
     plan::plan,
     posture::{Mode, OWNER_TAG},
     report::{Applied, Circumstances, DENIAL_GRACE, Tried, report},
@@ -151,7 +152,7 @@ impl World {
         evaluate(&self.posture, &view, &self.memory)
     }
 
-    fn farewell(&mut self) -> RegionFarewell {
+    fn farewell(&mut self) -> Parting {
         self.read();
         let account = Snapshot::default();
         let interval = self.posture.interval;
@@ -648,7 +649,7 @@ fn leaving_by_each_policy() {
         // Somebody else's is left as it is.
         let mut foreign = world.clone();
         foreign.rule().tags.clear();
-        assert_eq!(foreign.farewell(), RegionFarewell::default(), "{what}");
+        assert_eq!(foreign.farewell(), Parting::default(), "{what}");
         // Unknown is neither here nor gone.
         world.failed.insert(FactKey::AuditRule);
         let next = world.farewell();
@@ -661,7 +662,7 @@ fn leaving_by_each_policy() {
     let mut world = World::new();
     world.posture.audit = None;
     world.lost.insert(FactKey::AuditRule, true);
-    assert_eq!(world.farewell(), RegionFarewell::default());
+    assert_eq!(world.farewell(), Parting::default());
 }
 
 #[test]
