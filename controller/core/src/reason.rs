@@ -81,7 +81,7 @@ reasons! {
     AccountMismatch, Person, "The session turned out to be of another account than the one declared.", "Correct spec.accountId or spec.assumeRole.roleArn of the AwsAccount.";
     NoCredentials, Retry, "The controller has no AWS credentials of its own.", "Give its service account an identity (IRSA or EKS Pod Identity), or set the AWS_* variables.";
     SessionFailed, Retry, "No session could be had in the account.", "See the message; the next try follows by itself.";
-    RegionDisabled, Person, "The region is not enabled for the account.", "Enable the region in the account, or remove the object.";
+    RegionDisabled, Person, "The region is not enabled for the account; EC2 answers in the same way (AuthFailure) to keys that it does not take.", "Enable the region in the account, or remove the object. With AuthFailure in a region that is enabled: check the controller's own keys and the clock of its node.";
     AccountInUse, Progress, "The AwsAccount is being deleted, but objects still use it.", "Delete the objects that the message names; the AwsAccount goes after the last of them.";
     VpcNotFound, Person, "The account has no such VPC in the region.", "Correct target.vpcId, target.region or the AwsAccount.";
     VpcOwnedElsewhere, Person, "The VPC is shared from another account; only its owner can make endpoints in it.", "Declare the VPC with an AwsAccount of the owner.";
