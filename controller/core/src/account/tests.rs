@@ -1436,6 +1436,23 @@ fn deleted_roles_go_with_all_that_they_carry() {
     }
 }
 
+#[test]
+fn what_is_about_to_be_made_is_noted_before_the_call() {
+    let mut world = World::new(vec![web()]);
+    world.read();
+    let verdict = world.judge();
+    let before = &verdict.seen.memory.roles["web"];
+    assert!(!before.managed && before.attaching.is_empty());
+    let noted = note_ahead(&verdict).roles["web"].clone();
+    assert!(noted.managed, "whose it is, if no answer comes");
+    let attached = verdict.actions.iter().filter_map(|action| match &action.write {
+        Write::Role { change: RoleChange::Attach(policy), .. } => Some(policy.clone()),
+        _ => None,
+    });
+    assert_eq!(noted.attaching, attached.collect());
+    assert_eq!((noted.role.as_str(), noted.profile), ("web-role", Some("web-profile".into())));
+}
+
 fn noted(role: &str, profile: Option<&str>) -> RoleMemory {
     RoleMemory { role: role.into(), profile: profile.map(Into::into), managed: true, ..RoleMemory::default() }
 }

@@ -316,6 +316,23 @@ fn messages_say_who_is_concerned_and_what_to_do() {
 }
 
 #[test]
+fn a_message_names_some_of_those_who_are_concerned() {
+    for (count, named) in [
+        (1, "instance i-0 "),
+        (2, "2 instances (i-0, i-1) "),
+        (SAMPLE, "3 instances (i-0, i-1, i-2) "),
+        (SAMPLE + 1, "4 instances (i-0, i-1, i-2 and others) "),
+    ] {
+        let mut world = World::new();
+        for _ in 0..count {
+            world.instance(None, &[]);
+        }
+        let verdict = world.judge();
+        assert!(verdict.checks[0].message.starts_with(named), "{}", verdict.checks[0].message);
+    }
+}
+
+#[test]
 fn only_running_instances_of_the_vpc_count() {
     let mut world = World::with_attachment();
     world.instance(None, &[("env", "prod")]).vpc = "vpc-other".into();
@@ -342,10 +359,18 @@ fn no_more_profiles_are_judged_than_bounded() {
     let profiles = wanted.iter().filter(|key| matches!(key, FactKey::Profile(_))).count();
     assert_eq!(profiles, MAX_PROFILES);
     assert!(!wanted.contains(&FactKey::Profile("p50".into())));
-    let seen = world.judge().seen.profiles.unwrap();
+    let untold = |verdict: &Verdict| -> Vec<String> {
+        let further = verdict.checks.iter().filter(|check| check.message.contains("further profiles"));
+        further.map(|check| format!("{:?}: {}", check.outcome, check.message)).collect()
+    };
+    let verdict = world.judge();
+    assert_eq!(untold(&verdict), ["Unknown: 1 further profiles, each of fewer instances, are not judged"]);
+    let seen = verdict.seen.profiles.unwrap();
     assert_eq!(seen.len(), MAX_PROFILES + 1);
     let first: Vec<Option<String>> = seen.iter().take(3).map(|p| p.profile.clone()).collect();
     assert_eq!(first, [None, Some(arn("p07")), Some(arn("p00"))], "none, then those of most instances");
+    world.instances.retain(|instance| instance.profile != Some(arn("p50")));
+    assert_eq!(untold(&world.judge()), [""; 0], "as many as are judged");
 }
 
 /// One after another: each fact tells which is wanted next.
@@ -457,6 +482,18 @@ fn nobody_gets_a_profile_that_would_leave_them_worse_off() {
         let last = verdict.checks.last().unwrap();
         assert_eq!((last.reason, last.outcome), (reason, outcome), "{n}: {}", last.message);
     }
+    let mut world = World::with_attachment();
+    world.instance(None, &[("env", "prod")]);
+    let lacking = [AgentAction::OpenControlChannel, AgentAction::OpenDataChannel];
+    world.role(
+        "web",
+        Some(allowing(&AgentAction::ALL.into_iter().filter(|a| !lacking.contains(a)).collect::<Vec<_>>())),
+    );
+    let verdict = world.judge();
+    assert_eq!(
+        verdict.checks.last().unwrap().message,
+        "no instance gets profile web: its role web lacks ssmmessages:OpenControlChannel, ssmmessages:OpenDataChannel"
+    );
     for stale in [FactKey::Profile("web".into()), FactKey::RoleVerdict("web".into())] {
         let mut world = World::with_attachment();
         world.instance(None, &[("env", "prod")]);
