@@ -16,6 +16,9 @@ use crate::{
     write::{ProfileChange, RoleChange, Write},
 };
 
+/// How many instances a message names.
+const SAMPLE: usize = 3;
+
 /// One region, for whether it uses a role.
 #[derive(Debug, Clone, Copy)]
 pub struct Uses<'a> {
@@ -175,8 +178,14 @@ fn in_use(
     let Some(instances) = reading.current() else { return next.cannot_tell(&FactKey::Instances, &reading) };
     let users: Vec<&str> =
         instances.iter().filter(|i| i.profile.as_deref() == Some(profile)).map(|i| i.id.as_str()).collect();
-    if !users.is_empty() {
-        let some = join(users.iter().take(3));
-        next.used.push(format!("{} instances in {} have profile {profile}: {some}", users.len(), region.region));
+    match users.as_slice() {
+        [] => {}
+        [one] => next.used.push(format!("instance {one} in {} has profile {profile}", region.region)),
+        all => next.used.push(format!(
+            "{} instances in {} have profile {profile}: {}",
+            all.len(),
+            region.region,
+            join(all.iter().take(SAMPLE))
+        )),
     }
 }

@@ -1624,7 +1624,7 @@ fn a_role_that_is_no_longer_declared_stays_while_it_is_used_or_held() {
     assert!(!goes(&verdict), "{:?}", verdict.actions);
     let [message] = told(&verdict).try_into().unwrap();
     assert!(
-        message.starts_with("Warn: web is no longer declared, and stays for now: 1 instances in eu-west-1"),
+        message.starts_with("Warn: web is no longer declared, and stays for now: instance i-1 in eu-west-1"),
         "{message}"
     );
     assert!(verdict.seen.memory.roles.contains_key("web"));
@@ -1658,7 +1658,12 @@ fn a_role_in_use_stays_whole() {
     stays(world, "role host-role is that of Default Host Management in eu-west-1", "host-role");
     let mut world = made();
     world.instances = vec![instance(Some(arn.clone())), instance(Some(other.clone())), instance(None)];
-    stays(world, "1 instances in eu-west-1 have profile", "web-role");
+    stays(world, &format!("instance i-1 in eu-west-1 has profile {arn}"), "web-role");
+    let mut world = made();
+    let many = (1..5).map(|number| Instance { id: format!("i-{number}").into(), ..instance(Some(arn.clone())) });
+    world.instances = many.collect();
+    stays(world, &format!("4 instances in eu-west-1 have profile {arn}: i-1, i-2, i-3"), "web-role");
+    assert_eq!(wanted_of_regions(), [DHM, FactKey::Instances].into(), "what that is told by");
     // In a profile of somebody else, whose instances are not known by it.
     let mut world = made();
     world.profile().tags.clear();

@@ -2268,6 +2268,37 @@ impl std::fmt::Debug for Dice {
     }
 }
 
+/// In events, which are all that tells what a value was before.
+#[test]
+fn a_change_is_told_from_what_to_what() {
+    let known = |value: Option<&str>| SeenKnob { value: value.map(str::to_owned), ..SeenKnob::default() };
+    let seen = RegionSeen {
+        knobs: [
+            (Knob::Setting(DHM), known(Some("old-role"))),
+            (Knob::Setting(Setting::ActivationTier), known(None)),
+            (Knob::Metadata(MetadataField::HttpTokens), known(Some("optional"))),
+        ]
+        .into(),
+        ..RegionSeen::default()
+    };
+    let set = |setting, value: &str| Write::UpdateSetting { setting, value: value.to_owned() };
+    let metadata = [(MetadataField::HttpTokens, "required".to_owned()), (MetadataField::HopLimit, "2".to_owned())];
+    for (write, told) in [
+        (set(DHM, VALUE), "hostManagement: from old-role to service-role/host-role"),
+        (set(Setting::ActivationTier, "advanced"), "serviceSettings.activationTier: from unset to advanced"),
+        (set(Setting::OpsCenter, "Enabled"), "serviceSettings.opsCenter: from unset to Enabled"),
+        (Write::ResetSetting { setting: DHM }, "hostManagement: from old-role to AWS's default"),
+        (
+            Write::ModifyMetadataDefaults { values: metadata.into() },
+            "instanceMetadataDefaults.httpTokens: from optional to required; instanceMetadataDefaults.hopLimit: from unset to 2",
+        ),
+    ] {
+        assert_eq!(describe(&write, &seen), told);
+    }
+    let other = Write::Document(DocumentChange::Delete);
+    assert_eq!(describe(&other, &seen), other.to_string());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
