@@ -843,6 +843,16 @@ fn a_role_is_taken_over_tags_first() {
         ],
         &[],
     );
+    let mut inlined = theirs();
+    inlined.role("web-role").inline.insert("theirs".into(), None);
+    inlined.role("web-role").inline.insert(INLINE_POLICY.into(), None);
+    row(
+        "with an inline policy: all but that of our name, which becomes what is declared",
+        inlined,
+        |_| {},
+        &[("Roles Fail GuardrailViolated", "is not taken over: it carries theirs (inline), which")],
+        &[],
+    );
     world.posture.guardrails.policies.insert(ADMIN.into());
     world.read();
     let kinds: Vec<String> =
@@ -954,6 +964,57 @@ fn a_role_that_is_only_added_to_loses_nothing() {
         ],
         &["detach arn:aws:iam::111122223333:policy/extra from role web-role"],
     );
+}
+
+#[test]
+fn a_role_is_called_as_declared_only_if_all_of_it_is() {
+    let said = |mut world: World| -> Vec<String> {
+        world.read();
+        let checks = world.judge().checks.into_iter().filter(|check| check.outcome == Outcome::Pass);
+        checks.map(|check| check.message).filter(|message| message.starts_with("role web-role")).collect()
+    };
+    let made = || World::made(vec![web()]);
+    assert_eq!(said(made()), ["role web-role is as declared"]);
+    let mut with_statements = made();
+    keys(with_statements.wish());
+    with_statements.settle();
+    assert_eq!(said(with_statements), ["role web-role is as declared"]);
+    let theirs = World::theirs(vec![web()], RoleOwnership::AttachOnly);
+    assert_eq!(said(theirs), ["role web-role, which is somebody else's, is as declared"]);
+    let changes: [fn(&mut Role); 3] = [
+        |role| role.policies.clear(),
+        |role| role.trust = trust(&["lambda.amazonaws.com"]),
+        |role| drop(role.tags.remove("CostCenter")),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut world = made();
+        change(world.role("web-role"));
+        assert_eq!(said(world), [""; 0], "{number}");
+    }
+}
+
+#[test]
+fn whose_a_role_is_is_remembered_while_it_is_there() {
+    for (managed, existed, tagged, expected) in [
+        (false, false, true, true),
+        (true, true, true, true),
+        // Its tags were taken off: they may be restored.
+        (true, true, false, true),
+        // It was never seen to be ours: somebody else was faster with the name.
+        (true, false, false, false),
+        (false, true, false, false),
+        (false, false, false, false),
+    ] {
+        let mut world = World::made(vec![web()]);
+        if !tagged {
+            world.role("web-role").tags.clear();
+        }
+        let kept = world.memory.roles.get_mut("web").unwrap();
+        (kept.managed, kept.existed) = (managed, existed);
+        world.read();
+        let seen = world.judge().seen.memory.roles["web"].clone();
+        assert_eq!((seen.managed, seen.existed), (expected, true), "{managed} {existed} {tagged}");
+    }
 }
 
 #[test]
@@ -1715,11 +1776,58 @@ fn what_was_added_to_somebody_elses_role_goes_again() {
     let kept = open.memory.roles.get_mut("web").unwrap();
     kept.attaching = std::mem::take(&mut kept.attached);
     assert_eq!(calls(&open.farewell().actions), [detach], "attached, and not read back");
+    let mut both = world.clone();
+    let kept = both.memory.roles.get_mut("web").unwrap();
+    kept.attaching.clone_from(&kept.attached);
+    assert_eq!(calls(&both.farewell().actions), [detach], "attached once, and about to be again");
     world.leave();
     assert!(world.role("web-role").policies.contains(&aws_policy("aws", "AmazonSSMPatchAssociation")));
     let left = added(AccountDeletion::Retain).leave();
     let policy = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore on role web-role";
     assert_eq!(left.into_iter().collect::<Vec<_>>(), [policy]);
+}
+
+#[test]
+fn nothing_is_taken_away_on_an_old_word() {
+    const WHY: &str = "role web-role or its profile could not be read again";
+    let ours = || World::made(vec![web()]);
+    let our_role = || {
+        let mut world = ours();
+        world.iam.profiles.clear();
+        world
+    };
+    let our_profile = || {
+        let mut world = ours();
+        world.role("web-role").tags.clear();
+        world
+    };
+    let added = || {
+        let mut world = World::theirs(vec![web()], RoleOwnership::AttachOnly);
+        world.role("web-role").policies.clear();
+        world.settle();
+        world
+    };
+    let theirs = || World::theirs(vec![web()], RoleOwnership::AttachOnly);
+    for (what, world, delete, retain) in [
+        ("all", ours(), true, true),
+        ("the role", our_role(), true, true),
+        ("the profile", our_profile(), true, true),
+        // Under Retain it stays without any call.
+        ("what was attached", added(), true, false),
+        ("nothing", theirs(), false, false),
+    ] {
+        for (policy, writes) in [(AccountDeletion::Delete, delete), (AccountDeletion::Retain, retain)] {
+            for fact in [FactKey::Role("web-role".into()), FactKey::Profile("web-profile".into())] {
+                let mut world = leaving(world.clone(), policy);
+                assert_eq!(!world.farewell().actions.is_empty(), writes, "{what} {policy:?}");
+                world.failed.insert(fact.clone());
+                let next = world.farewell();
+                assert_eq!(next.actions, [], "{what} {policy:?} {fact:?}");
+                let why: &[&str] = if writes { &[WHY] } else { &[] };
+                assert_eq!(next.unknown, why, "{what} {policy:?} {fact:?}");
+            }
+        }
+    }
 }
 
 // Any world.

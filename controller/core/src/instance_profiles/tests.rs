@@ -602,19 +602,22 @@ fn some_instance() -> impl Strategy<Value = Instance> {
             "kubernetes.io/cluster/x",
             "elasticbeanstalk:environment-name",
         ]),
-        prop::sample::select(vec!["prod", "test"]),
+        prop::sample::select(vec!["prod", "prod", "test"]),
         0..4,
     );
-    let profile = prop::option::of(prop::sample::select(vec!["web", "db", "gone"]));
-    (tags, profile, any::<bool>(), prop::bool::weighted(0.8)).prop_map(|(tags, profile, running, here)| Instance {
-        id: "i".into(),
-        vpc: if here { "vpc-1" } else { "vpc-2" }.into(),
-        subnet: "subnet-a".into(),
-        state: if running { InstanceState::Running } else { InstanceState::Stopped },
-        profile: profile.map(arn),
-        imds_v1: None,
-        imds: None,
-        tags: tags.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+    // Most could be given one: it takes several to see that not all are at once.
+    let profile = prop::option::weighted(0.3, prop::sample::select(vec!["web", "db", "gone"]));
+    (tags, profile, prop::bool::weighted(0.8), prop::bool::weighted(0.8)).prop_map(|(tags, profile, running, here)| {
+        Instance {
+            id: "i".into(),
+            vpc: if here { "vpc-1" } else { "vpc-2" }.into(),
+            subnet: "subnet-a".into(),
+            state: if running { InstanceState::Running } else { InstanceState::Stopped },
+            profile: profile.map(arn),
+            imds_v1: None,
+            imds: None,
+            tags: tags.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        }
     })
 }
 
