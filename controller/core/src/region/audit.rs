@@ -296,7 +296,7 @@ fn judge_trails(case: Case<'_>, verdict: &mut Verdict<RegionSeen>) -> Option<Str
     let unreadable: Vec<String> = trails
         .iter()
         .filter(|trail| trail.records_sessions_in(region).is_none())
-        .map(|trail| format!("{}: {}", trail.arn, why(trail, region)))
+        .map(|trail| format!("{}: {}", trail.arn, why(trail)))
         .collect();
     if !unreadable.is_empty() {
         let message = format!(
@@ -307,7 +307,7 @@ fn judge_trails(case: Case<'_>, verdict: &mut Verdict<RegionSeen>) -> Option<Str
         return None;
     }
     let of_region = trails.iter().filter(|trail| trail.multi_region || trail.home_region == region);
-    let others: Vec<String> = of_region.map(|trail| format!("{}: {}", trail.arn, why(trail, region))).collect();
+    let others: Vec<String> = of_region.map(|trail| format!("{}: {}", trail.arn, why(trail))).collect();
     let message = if others.is_empty() {
         format!("no trail is of {region} or of all regions, so that EventBridge never hears of a session: make one")
     } else {
@@ -324,14 +324,11 @@ fn judge_trails(case: Case<'_>, verdict: &mut Verdict<RegionSeen>) -> Option<Str
     None
 }
 
-/// Why a trail does not count.
-fn why(trail: &Trail, region: &str) -> String {
+/// Why a trail of the region does not count.
+fn why(trail: &Trail) -> String {
     match &trail.work {
         TrailWork::Unreadable(why) => why.clone(),
         TrailWork::Known { logging: false, .. } => "it is not logging".to_owned(),
-        TrailWork::Known { .. } if !(trail.multi_region || trail.home_region == region) => {
-            "it is of another region".to_owned()
-        }
         TrailWork::Known { .. } => "its event selectors leave sessions out".to_owned(),
     }
 }
