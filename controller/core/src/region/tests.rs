@@ -853,6 +853,28 @@ fn host_management_rests_on_a_role_that_serves() {
         &[],
     );
     row(
+        "whether it is there does not matter where it is taken over",
+        world(),
+        |w| {
+            w.hold(DHM, "ghost");
+            w.lost.insert(FactKey::Role("ghost".into()), false);
+            w.posture.take_over = true;
+        },
+        &[(HOST, "is ghost")],
+        &[SET_HOST],
+    );
+    row(
+        "nor where we set it",
+        world(),
+        |w| {
+            w.hold(DHM, "ghost");
+            w.lost.insert(FactKey::Role("ghost".into()), false);
+            w.remember(Knob::Setting(DHM), Found::Unset, Some("ghost"), None);
+        },
+        &[(HOST, "is ghost")],
+        &[SET_HOST],
+    );
+    row(
         "whether it is there cannot be read",
         world(),
         |w| {
