@@ -768,6 +768,29 @@ fn a_setting_is_written_only_where_nobody_else_meant_something() {
 }
 
 #[test]
+fn what_is_read_back_of_a_value_is_remembered() {
+    const KNOB: Knob = Knob::Metadata(MetadataField::HttpTokens);
+    type Kept = (Option<&'static str>, Option<&'static str>);
+    let rows: [(&str, Option<&str>, Kept, Kept); 5] = [
+        ("as it was to be set", Some("required"), (Some("optional"), Some("required")), (Some("required"), None)),
+        // Ours is not forgotten while another value is shown: the call may still be on its way.
+        ("another", Some("optional"), (Some("optional"), Some("required")), (Some("optional"), Some("required"))),
+        ("nothing about to be set", Some("required"), (Some("required"), None), (Some("required"), None)),
+        ("not shown yet", None, (None, Some("required")), (None, Some("required"))),
+        ("unset behind our back", None, (Some("required"), None), (Some("required"), None)),
+    ];
+    for (what, now, (applied, applying), expected) in rows {
+        let mut world = World::with_metadata(&[(MetadataField::HttpTokens, "required")]);
+        world.aws.metadata.values = now.iter().map(|now| (MetadataField::HttpTokens, (*now).to_owned())).collect();
+        world.remember(KNOB, Found::Unset, applied, applying);
+        world.read();
+        let kept = world.judge().seen.memory.knobs[&KNOB].clone();
+        assert_eq!((kept.applied.as_deref(), kept.applying.as_deref()), expected, "{what}");
+        assert_eq!(kept.found, Found::Unset, "{what}");
+    }
+}
+
+#[test]
 fn a_log_group_follows_its_destination_and_one_setting_hides_no_other() {
     let mut world = World::with(Setting::AutomationLogGroup, "/ssm/x");
     world.posture.settings.insert(Setting::AutomationLogDestination, "CloudWatch".to_owned());
