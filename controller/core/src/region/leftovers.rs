@@ -32,9 +32,9 @@ pub(super) fn undeclared(posture: &RegionPosture, memory: &RegionMemory) -> Regi
     }
 }
 
-/// The object as if it declared nothing.
+/// The object as if it declared neither preferences nor audit, so that a deletion looks only at what it remembers.
 pub(super) fn bare(posture: &RegionPosture) -> RegionPosture {
-    RegionPosture { session: None, audit: None, host_management: None, ..posture.clone() }
+    RegionPosture { session: None, audit: None, ..posture.clone() }
 }
 
 pub(super) fn judge(case: Case<'_>, verdict: &mut Verdict<RegionSeen>) {

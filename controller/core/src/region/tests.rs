@@ -791,6 +791,112 @@ fn what_is_read_back_of_a_value_is_remembered() {
 }
 
 #[test]
+fn what_is_awss_default_and_what_is_only_called_so() {
+    let by =
+        |who: &str, value: Option<SettingValue>| SettingValue { modified_by: Some(who.to_owned()), ..value.unwrap() };
+    for (setting, value, expected) in [
+        (TIER, set("standard", "Customized").unwrap(), true),
+        (TIER, set("STANDARD", "Customized").unwrap(), true),
+        (TIER, set("advanced", "Customized").unwrap(), false),
+        (TIER, set("advanced", "Default").unwrap(), true),
+        (TIER, set("advanced", "default").unwrap(), true),
+        (TIER, by("somebody", set("advanced", "Default")), false),
+        (TIER, by("somebody", set("standard", "Default")), true),
+        (DHM, set("other", "Default").unwrap(), false),
+        (DHM, set("", "Default").unwrap(), false),
+    ] {
+        assert_eq!(knobs::is_default(setting, &value), expected, "{setting} {value:?}");
+    }
+}
+
+#[test]
+fn what_is_declared_of_a_session_replaces_what_is_in_use_and_nothing_else() {
+    let in_use = json!({
+        "sessionType": "Standard_Stream",
+        "inputs": {
+            "s3BucketName": "theirs", "s3KeyPrefix": "x", "s3EncryptionEnabled": false,
+            "cloudWatchLogGroupName": "/theirs", "cloudWatchEncryptionEnabled": false,
+            "cloudWatchStreamingEnabled": false,
+            "kmsKeyId": "alias/theirs", "idleSessionTimeout": "1", "somethingNew": "kept",
+        },
+    })
+    .to_string();
+    const OF_BUCKET: [&str; 3] = ["s3BucketName", "s3KeyPrefix", "s3EncryptionEnabled"];
+    const OF_GROUP: [&str; 3] = ["cloudWatchLogGroupName", "cloudWatchEncryptionEnabled", "cloudWatchStreamingEnabled"];
+    let Targets { bucket, log_group, key } = all_targets();
+    let none = Targets { bucket: None, log_group: None, key: None };
+    for (targets, declared) in [
+        (none.clone(), vec![]),
+        (Targets { bucket, ..none.clone() }, OF_BUCKET.to_vec()),
+        (Targets { log_group, ..none.clone() }, OF_GROUP.to_vec()),
+        (Targets { key, ..none.clone() }, vec!["kmsKeyId"]),
+        (all_targets(), [&OF_BUCKET[..], &OF_GROUP, &["kmsKeyId"]].concat()),
+    ] {
+        let wish = SessionPreferences { targets, ..wish() };
+        let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["inputs"].clone();
+        let (alone, over, before) =
+            (parse(&session::content(&wish)), parse(&session::content_over(&wish, &in_use)), parse(&in_use));
+        for name in OF_BUCKET.iter().chain(&OF_GROUP).chain(&["kmsKeyId"]) {
+            let from = if declared.contains(name) { &alone } else { &before };
+            assert_eq!(over[name], from[name], "{name} {declared:?}");
+        }
+        assert_eq!(
+            (&over["idleSessionTimeout"], &over["somethingNew"]),
+            (&alone["idleSessionTimeout"], &json!("kept"))
+        );
+    }
+}
+
+#[test]
+fn what_is_not_declared_any_more_takes_nothing_along_that_is() {
+    let mut world = World::with_session();
+    world.settle();
+    world.posture.deletion_policy = RegionDeletion::Reset;
+    world.hold(TIER, "advanced");
+    world.remember(Knob::Setting(TIER), Found::Unset, Some("advanced"), None);
+    let reset = "reset /ssm/managed-instance/activation-tier";
+    let told = [("ServiceSettings Fail SettingDrifted", "no longer declared: ")];
+    row("a setting", world.clone(), |_| {}, &told, &[reset]);
+    // What may have been set, and what may have been made, is waited for: not believed to be gone.
+    let doubt = |world: &mut World, until| world.memory.doubt_until = Some(at(until));
+    let mut world = World::with_session();
+    world.settle();
+    world.posture.deletion_policy = RegionDeletion::Reset;
+    world.remember(Knob::Setting(TIER), Found::Unset, None, Some("advanced"));
+    let pending = "serviceSettings.activationTier may have been set a moment ago, and AWS does not show it yet";
+    let told = [("ServiceSettings Fail PreferencesPending", pending)];
+    row("a setting that is not shown yet", world.clone(), |w| doubt(w, 1), &told, &[]);
+    row("a setting that never was", world, |w| doubt(w, 0), &[], &[]);
+    let mut world = World::with_session();
+    world.settle();
+    world.posture.session = None;
+    world.posture.deletion_policy = RegionDeletion::Reset;
+    row(
+        "a document",
+        world.clone(),
+        |_| {},
+        &[("SessionPreferences Fail SettingDrifted", "no longer declared: ")],
+        &["delete document SSM-SessionManagerRunShell"],
+    );
+    world.aws.document = None;
+    world.memory.document_unseen = true;
+    let pending = "SSM-SessionManagerRunShell may have been made a moment ago, and AWS does not show it yet";
+    let told = [("SessionPreferences Fail PreferencesPending", pending)];
+    row("a document that is not shown yet", world.clone(), |w| doubt(w, 1), &told, &[]);
+    row("a document that never was", world.clone(), |w| doubt(w, 0), &[], &[]);
+    row(
+        "a document that was seen, and is gone",
+        world,
+        |w| {
+            doubt(w, 1);
+            w.memory.document_unseen = false;
+        },
+        &[],
+        &[],
+    );
+}
+
+#[test]
 fn a_log_group_follows_its_destination_and_one_setting_hides_no_other() {
     let mut world = World::with(Setting::AutomationLogGroup, "/ssm/x");
     world.posture.settings.insert(Setting::AutomationLogDestination, "CloudWatch".to_owned());
@@ -1092,13 +1198,14 @@ fn metadata_defaults_go_together() {
         instance("i-2", Some(false), Some(true)),
         instance("i-3", Some(true), Some(false)),
         instance("i-4", None, None),
+        instance("i-5", Some(true), None),
     ];
     let warned = [("MetadataDefaults Warn MetadataDisabled", "1 instances do not answer for metadata at all")];
     row("instances are counted", counted.clone(), |_| {}, &warned, &[]);
     row("in any order", counted.clone(), |w| w.aws.instances.reverse(), &warned, &[]);
     counted.read();
     let seen = counted.judge().seen.metadata.unwrap();
-    assert_eq!((seen.imds_v1_allowed, seen.metadata_disabled), (Some(1), Some(1)));
+    assert_eq!((seen.imds_v1_allowed, seen.metadata_disabled), (Some(2), Some(1)));
     counted.lost.insert(FactKey::InstanceMetadata, true);
     counted.read();
     assert_eq!(counted.judge().seen.metadata.unwrap().imds_v1_allowed, None, "unknown is not none");
@@ -1183,6 +1290,24 @@ fn session_documents_are_compared_by_meaning() {
     let nothing = SessionPreferences::default();
     let twenty = SessionPreferences { idle_minutes: Some(20), ..SessionPreferences::default() };
     assert_eq!(session::differing(&content(&nothing), &content(&twenty)), [""; 0], "the default, said");
+    // What is not said is AWS's default.
+    let said = |inputs: serde_json::Value| json!({ "sessionType": "Standard_Stream", "inputs": inputs }).to_string();
+    let targets = json!({ "s3BucketName": "b", "cloudWatchLogGroupName": "g" });
+    for (input, default, other) in [
+        ("s3EncryptionEnabled", json!(false), json!(true)),
+        ("cloudWatchEncryptionEnabled", json!(false), json!(true)),
+        ("cloudWatchStreamingEnabled", json!(false), json!(true)),
+        ("runAsEnabled", json!(false), json!(true)),
+        ("idleSessionTimeout", json!("20"), json!("21")),
+        ("maxSessionDuration", json!(""), json!("60")),
+        ("kmsKeyId", json!(null), json!("k")),
+    ] {
+        for (value, differs) in [(default, vec![]), (other, vec![input.to_owned()])] {
+            let mut with = targets.clone();
+            with[input] = value;
+            assert_eq!(session::differing(&said(targets.clone()), &said(with)), differs, "{input}");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{
-        RegionDeletion, RegionView, evaluate, farewell, note_ahead,
+        Knob, KnobMemory, RegionDeletion, RegionView, evaluate, farewell, note_ahead,
         tests::{calls, posture, said},
         wanted_of_region, wanted_to_leave,
     },
@@ -686,6 +686,25 @@ fn a_rule_that_was_never_shown_is_waited_for() {
         let expected = [("SessionAudit Fail AuditPending".to_owned(), PENDING.to_owned())];
         assert_eq!(pending, expected.into_iter().filter(|_| waits).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn a_rule_that_is_declared_is_not_taken_along_with_what_is_not() {
+    use crate::facts::settings::{Setting, SettingValue};
+    let mut world = World::with_rule(true);
+    world.posture.deletion_policy = RegionDeletion::Reset;
+    let knob = Knob::Setting(Setting::ActivationTier);
+    let kept = KnobMemory { found: Found::Unset, applied: Some("advanced".to_owned()), applying: None };
+    world.memory.knobs.insert(knob, kept);
+    world.read();
+    let value = SettingValue { value: Some("advanced".to_owned()), ..SettingValue::default() };
+    world.region.note(&FactKey::Setting(Setting::ActivationTier), Ok(FactValue::Setting(Some(value))), at(0));
+    let account = Snapshot::default();
+    let interval = world.posture.interval;
+    let view =
+        RegionView { region: &world.region, account: &account, interval, account_interval: interval, now: at(0) };
+    let verdict = evaluate(&world.posture, &view, &world.memory);
+    assert_eq!(calls(&verdict.actions), ["reset /ssm/managed-instance/activation-tier"]);
 }
 
 #[test]
