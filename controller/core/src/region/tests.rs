@@ -1589,6 +1589,29 @@ fn what_was_found_first_is_kept_for_ever() {
     assert_eq!(world.memory, RegionMemory::default());
 }
 
+#[test]
+fn which_version_of_the_document_was_used_first_is_kept_too() {
+    // Other writes say nothing of the document.
+    let mut world = World::with(TIER, "advanced");
+    world.pass(1);
+    assert_eq!(world.memory.document, Found::NotYet);
+    for (there, found) in [(false, Found::Unset), (true, Found::Value("1".into()))] {
+        let mut world = World::with_session();
+        if there {
+            world.posture.take_over = true;
+            world.document(&[&but("/inputs/idleSessionTimeout", json!("31"))], 1, false);
+        }
+        world.pass(1);
+        assert_eq!(world.memory.document, found, "noted before the call");
+        world.settle();
+        assert_eq!(world.memory.document, found);
+        // The spec changes: what is used by now is ours.
+        world.posture.session.as_mut().unwrap().idle_minutes = Some(7);
+        world.pass(1);
+        assert_eq!(world.memory.document, found);
+    }
+}
+
 /// Everything that is declared is somebody else's, and taken over.
 fn all_taken_over() -> World {
     let mut world = World::with_host_management();
