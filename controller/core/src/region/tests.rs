@@ -1590,6 +1590,29 @@ fn what_was_found_first_is_kept_for_ever() {
 }
 
 #[test]
+fn one_target_is_looked_at_as_all_of_them_are() {
+    let Targets { bucket, log_group, key } = all_targets();
+    let none = || Targets { bucket: None, log_group: None, key: None };
+    for (targets, fact, missing) in [
+        (Targets { bucket, ..none() }, FactKey::Bucket(BUCKET.into()), "there is no bucket"),
+        (Targets { log_group, ..none() }, FactKey::LogGroup(GROUP.into()), "there is no log group"),
+        (Targets { key, ..none() }, FactKey::Key(KEY.into()), "there is no key"),
+    ] {
+        let mut world = World::with_targets();
+        world.posture.session.as_mut().unwrap().targets = targets;
+        (world.aws.buckets, world.aws.groups, world.aws.keys) = Default::default();
+        world.read();
+        let wanted = wanted_of_region(&world.posture, &world.view(), &world.memory);
+        let of_targets = |fact: &&FactKey| matches!(fact, FactKey::Bucket(_) | FactKey::LogGroup(_) | FactKey::Key(_));
+        assert_eq!(wanted.iter().filter(of_targets).collect::<Vec<_>>(), [&fact]);
+        let verdict = world.judge();
+        assert_eq!(verdict.actions, [], "{missing}");
+        let told = said(&verdict);
+        assert!(told.iter().any(|(_, message)| message.contains(missing)), "{missing}: {told:?}");
+    }
+}
+
+#[test]
 fn which_version_of_the_document_was_used_first_is_kept_too() {
     // Other writes say nothing of the document.
     let mut world = World::with(TIER, "advanced");
