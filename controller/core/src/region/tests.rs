@@ -1613,6 +1613,32 @@ fn one_target_is_looked_at_as_all_of_them_are() {
 }
 
 #[test]
+fn a_role_is_asked_about_the_key_itself_whatever_it_is_called() {
+    let id = "0a1b2c3d-1111-2222-3333-444455556666";
+    for (name, arn) in [
+        (KEY, Some(KEY.to_owned())),
+        (id, Some(format!("arn:aws:kms:eu-west-1:111122223333:key/{id}"))),
+        // Policies name keys, and no aliases.
+        ("alias/sessions", None),
+        ("arn:aws:kms:eu-west-1:111122223333:alias/sessions", None),
+    ] {
+        let mut world = World::with_targets();
+        let targets = Targets { bucket: None, log_group: None, key: Some(name.into()) };
+        world.posture.session.as_mut().unwrap().targets = targets;
+        world.read();
+        let wanted = wanted_of_account(&world.posture, &world.view());
+        let asked = wanted.into_iter().filter_map(|fact| match fact {
+            FactKey::RoleAnswer(role, question) => {
+                assert_eq!((role.as_str(), &question.actions[..]), (ROLE, &["kms:Decrypt".to_owned()][..]));
+                question.resource
+            }
+            _ => None,
+        });
+        assert_eq!(asked.collect::<Vec<_>>(), Vec::from_iter(arn), "{name}");
+    }
+}
+
+#[test]
 fn which_version_of_the_document_was_used_first_is_kept_too() {
     // Other writes say nothing of the document.
     let mut world = World::with(TIER, "advanced");
