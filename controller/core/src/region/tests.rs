@@ -1639,6 +1639,23 @@ fn a_role_is_asked_about_the_key_itself_whatever_it_is_called() {
 }
 
 #[test]
+fn preferences_are_not_written_on_an_old_word_of_iam() {
+    let mut world = World::with_targets();
+    world.read();
+    let answers = wanted_of_account(&world.posture, &world.view());
+    let answers: Vec<FactKey> = answers.into_iter().filter(|fact| matches!(fact, FactKey::RoleAnswer(..))).collect();
+    assert!(answers.len() > 3, "{answers:?}");
+    let writes = |world: &World| world.judge().actions.iter().any(|a| matches!(a.write, Write::Document(_)));
+    assert!(writes(&world));
+    for answer in answers {
+        let mut world = world.clone();
+        world.failed.insert(answer.clone());
+        world.read();
+        assert!(!writes(&world), "{answer:?}");
+    }
+}
+
+#[test]
 fn which_version_of_the_document_was_used_first_is_kept_too() {
     // Other writes say nothing of the document.
     let mut world = World::with(TIER, "advanced");
