@@ -260,56 +260,69 @@ mod tests {
         }
     }
 
+    type Seen<'a> = futures::stream::BoxStream<'a, kube::Result<WatchEvent<ConfigMap>>>;
+
+    /// The name of the next object that is new, or what else comes, within so long.
+    async fn within(wait: Duration, seen: &mut Seen<'_>) -> Option<String> {
+        match tokio::time::timeout(wait, seen.next()).await {
+            Ok(Some(Ok(WatchEvent::Added(map)))) => map.metadata.name,
+            Ok(other) => Some(format!("{other:?}")),
+            Err(_) => None,
+        }
+    }
+
+    async fn next(seen: &mut Seen<'_>) -> String {
+        within(Duration::from_mins(1), seen).await.expect("the watch does not tell")
+    }
+
+    async fn silent(seen: &mut Seen<'_>) {
+        assert_eq!(within(Duration::from_secs(2), seen).await, None, "silent");
+    }
+
     #[tokio::test]
     async fn it_passes_on_goes_silent_cuts_and_refuses() {
         let server = ApiServer::start().await.unwrap();
         let proxy = Proxy::start(&server, 1).await.unwrap();
-        let mut config = server.admin_config();
-        config.cluster_url = proxy.url().parse().unwrap();
-        config.default_retry = false;
-        let client = Client::try_from(config).unwrap();
-        let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
+        let through = || {
+            let mut config = server.admin_config();
+            config.cluster_url = proxy.url().parse().unwrap();
+            config.default_retry = false;
+            Client::try_from(config).unwrap()
+        };
+        let maps: Api<ConfigMap> = Api::namespaced(through(), "default");
         let direct: Api<ConfigMap> = Api::namespaced(server.admin_client().unwrap(), "default");
+        // The server sends bookmarks when it likes.
+        let changes = WatchParams::default().disable_bookmarks();
 
         // With the caller's own token, and as a stream.
-        let mut seen = maps.watch(&WatchParams::default(), "0").await.unwrap().boxed();
+        let mut seen = maps.watch(&changes, "0").await.unwrap().boxed();
         maps.create(&PostParams::default(), &config_map("one")).await.unwrap();
-        let next = async |seen: &mut futures::stream::BoxStream<'_, kube::Result<WatchEvent<ConfigMap>>>| {
-            match tokio::time::timeout(Duration::from_secs(2), seen.next()).await {
-                Ok(Some(Ok(WatchEvent::Added(map)))) => map.metadata.name,
-                Ok(other) => Some(format!("{other:?}")),
-                Err(_) => None,
-            }
-        };
-        loop {
-            // The server may have some of its own.
-            let name = next(&mut seen).await;
-            assert!(name.is_some(), "the watch does not tell");
-            if name.as_deref() == Some("one") {
-                break;
-            }
-        }
+        // The server may have some of its own.
+        while next(&mut seen).await != "one" {}
 
         proxy.silence();
         direct.create(&PostParams::default(), &config_map("two")).await.unwrap();
-        assert_eq!(next(&mut seen).await, None, "silent");
+        silent(&mut seen).await;
         proxy.open();
-        assert_eq!(next(&mut seen).await.as_deref(), Some("two"));
+        assert_eq!(next(&mut seen).await, "two");
 
         proxy.cut();
-        let ended = next(&mut seen).await.unwrap();
+        let ended = next(&mut seen).await;
         assert!(!ended.contains("ConfigMap"), "{ended}");
         maps.get("one").await.unwrap_err();
         proxy.open();
         maps.get("one").await.unwrap();
 
-        // The connection that was just used is kept, and dies; another one does not.
+        // A connection that is in use dies, and is not closed; a new one does not die.
+        let version = maps.get("two").await.unwrap().metadata.resource_version.unwrap();
+        let mut seen = maps.watch(&changes, &version).await.unwrap().boxed();
         proxy.strand();
-        let dead = tokio::time::timeout(Duration::from_secs(1), maps.get("one")).await;
-        assert!(dead.is_err(), "{dead:?}");
-        let mut config = server.admin_config();
-        config.cluster_url = proxy.url().parse().unwrap();
-        Api::<ConfigMap>::namespaced(Client::try_from(config).unwrap(), "default").get("one").await.unwrap();
+        direct.create(&PostParams::default(), &config_map("three")).await.unwrap();
+        silent(&mut seen).await;
+        let client = through();
+        let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
+        let mut seen = maps.watch(&changes, &version).await.unwrap().boxed();
+        assert_eq!(next(&mut seen).await, "three");
 
         let rule = Refusal {
             method: Some("POST"),
@@ -320,10 +333,10 @@ mod tests {
             carried_out: true,
         };
         proxy.refuse(&[rule]);
-        let error = maps.create(&PostParams::default(), &config_map("three")).await.unwrap_err();
+        let error = maps.create(&PostParams::default(), &config_map("four")).await.unwrap_err();
         assert!(matches!(&error, kube::Error::Api(status) if status.is_conflict()), "{error}");
         Api::<Namespace>::all(client).list(&Default::default()).await.unwrap();
         assert_eq!(proxy.refuse_nothing(), [1]);
-        direct.get("three").await.unwrap();
+        direct.get("four").await.unwrap();
     }
 }
