@@ -212,7 +212,7 @@ async fn run(pass: &Pass<'_, crds::AccountPosture>) -> kube::Result<Next> {
             hold(&mut verdict, &role);
         }
     }
-    if posture.mode == Mode::Enforce && !left.is_empty() {
+    if posture.mode == Mode::Enforce {
         pass.say_kept(&left).await;
     }
     let denied = seen.looks.iter().zip(&seen.facts).any(|(look, facts)| denied_read(look, facts));
@@ -272,19 +272,10 @@ async fn leave(pass: &Pass<'_, crds::AccountPosture>) -> kube::Result<Next> {
         now: ctx.outside.steady(),
     };
     let next = farewell(&everything(posture, &kept), &view, &kept, &seen.uses());
-    let done = next.is_done();
-    if done && !ctx.local(pass.key, |local| std::mem::replace(&mut local.nothing_left, true)) {
-        // Facts may be older than what was made since: only what is read now can say that nothing is left.
-        seen.places[0].need(pass.key, seen.facts[0].iter().cloned());
-        return Ok(Next::Await);
-    }
-    ctx.local(pass.key, |local| local.nothing_left = done);
-    if done {
-        // What was attached to a role of somebody else's may stay without any call that says so.
-        if !next.left.is_empty() {
-            pass.say_kept(&next.left).await;
-        }
-        return pass.gone().await;
+    // What was attached to a role of somebody else's may stay without any call that says so.
+    let facts = seen.facts[0].iter().cloned();
+    if let Some(next) = pass.go(next.is_done(), &seen.places[0], facts, &next.left).await? {
+        return Ok(next);
     }
     if let Some(held) = next.held_by() {
         return pass.hold_for(&held).await;
@@ -298,7 +289,7 @@ async fn leave(pass: &Pass<'_, crds::AccountPosture>) -> kube::Result<Next> {
         }
     }
     let applied = pass.apply(&seen.places[0], &grounds.account.write(grounds.home.clone()), &plan(actions)).await;
-    if !next.left.is_empty() && applied.iter().any(|a| matches!(a.tried, Tried::Done(_))) {
+    if applied.iter().any(|a| matches!(a.tried, Tried::Done(_))) {
         pass.say_kept(&next.left).await;
     }
     // Everything that we know of has been taken from it: what still holds it is somebody else's.
@@ -309,15 +300,5 @@ async fn leave(pass: &Pass<'_, crds::AccountPosture>) -> kube::Result<Next> {
             return pass.hold_for(&held(role)).await;
         }
     }
-    let (reason, message) = next.standing();
-    pass.say_deleting(Standing {
-        places: &seen.places,
-        reason,
-        message: &message,
-        unused_since: None,
-        retry_after: None,
-        watch: &next.watch,
-        applied: &applied,
-    })
-    .await
+    pass.say_parting(&seen.places, &next, &applied).await
 }

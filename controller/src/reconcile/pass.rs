@@ -9,6 +9,7 @@ use ssm_ready_core::{
     facts::Scope,
     fault::{Fault, FaultKind, truncate},
     ids::Region,
+    parting::Parting,
     plan::Plan,
     posture::{Mode, Owner},
     reason::{Reason, Waits},
@@ -598,18 +599,51 @@ impl<P: Posture> Pass<'_, P> {
         Ok(Next::of(report.waits, retry_after.filter(|_| report.waits == Waits::Progress)))
     }
 
-    /// Lets the object go, of which nothing is left that it made.
-    pub(super) async fn gone(&self) -> kube::Result<Next> {
+    /// Says how letting go stands, after what was tried.
+    pub(super) async fn say_parting(
+        &self,
+        places: &[Arc<Place>],
+        parting: &Parting,
+        applied: &[Applied],
+    ) -> kube::Result<Next> {
+        let (reason, message) = parting.standing();
+        let (message, watch) = (message.as_str(), &parting.watch);
+        self.say_deleting(Standing { places, reason, message, unused_since: None, retry_after: None, watch, applied })
+            .await
+    }
+
+    /// Lets the object go once nothing is left of what it made, and says what stays; none while something is left.
+    ///
+    /// A list may be older than what it lacks: only `facts` that are read after it seemed so can say it.
+    pub(super) async fn go(
+        &self,
+        nothing_left: bool,
+        place: &Place,
+        facts: impl IntoIterator<Item = FactKey>,
+        kept: &[String],
+    ) -> kube::Result<Option<Next>> {
+        let seemed = self.ctx.local(self.key, |local| std::mem::replace(&mut local.nothing_left, nothing_left));
+        if !nothing_left {
+            return Ok(None);
+        }
+        let mut facts = facts.into_iter().peekable();
+        if !seemed && facts.peek().is_some() {
+            place.need(self.key, facts);
+            return Ok(Some(Next::Await));
+        }
+        self.say_kept(kept).await;
         set_finalizer(self.ctx, &self.api, &self.object, P::KIND, FINALIZER, false).await?;
         tracing::info!("nothing is left in AWS; the object goes");
         self.ctx.forget(self.key);
-        Ok(Next::Await)
+        Ok(Some(Next::Await))
     }
 
-    /// Says what stays, because the deletion policy keeps it.
+    /// Says what stays, if anything does, because the deletion policy keeps it.
     pub(super) async fn say_kept(&self, kept: &[String]) {
-        let note = format!("kept by {}, no longer managed: {}", P::POLICY_FIELD, kept.join(", "));
-        event(self.ctx, &self.object, P::KIND, false, Reason::LeftBehind, &note).await;
+        if !kept.is_empty() {
+            let note = format!("kept by {}, no longer managed: {}", P::POLICY_FIELD, kept.join(", "));
+            event(self.ctx, &self.object, P::KIND, false, Reason::LeftBehind, &note).await;
+        }
     }
 
     /// Lets the object go and says what it leaves behind, as far as its status knows.

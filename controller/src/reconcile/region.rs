@@ -20,7 +20,7 @@ use ssm_ready_crds::{self as crds, condition};
 
 use super::{
     Next,
-    pass::{Account, Found, Leave, Outcome, Pass, Standing, find, settled},
+    pass::{Account, Found, Leave, Outcome, Pass, find, settled},
     seen::{Facts, Where},
 };
 use crate::{
@@ -124,7 +124,7 @@ async fn run(pass: &Pass<'_, crds::RegionPosture>) -> kube::Result<Next> {
         Vec::new()
     };
     tell_changes(pass, &verdict, &applied).await;
-    if posture.mode == Mode::Enforce && !verdict.seen.left.is_empty() {
+    if posture.mode == Mode::Enforce {
         pass.say_kept(&verdict.seen.left).await;
     }
     let outcome = Outcome {
@@ -171,21 +171,9 @@ async fn leave(pass: &Pass<'_, crds::RegionPosture>) -> kube::Result<Next> {
         return pass.hold_for(&message).await;
     }
     let next = farewell(posture, &seen.view(ctx.outside.steady()), &kept);
-    let done = next.is_done();
-    if done && !ctx.local(pass.key, |local| std::mem::replace(&mut local.nothing_left, true)) {
-        // Facts may be older than what was set since: only what is read now can say that nothing is left.
-        let [facts, _] = &seen.facts;
-        if !facts.is_empty() {
-            seen.places[0].need(pass.key, facts.iter().cloned());
-            return Ok(Next::Await);
-        }
-    }
-    ctx.local(pass.key, |local| local.nothing_left = done);
-    if done {
-        if !next.left.is_empty() {
-            pass.say_kept(&next.left).await;
-        }
-        return pass.gone().await;
+    let [facts, _] = &seen.facts;
+    if let Some(next) = pass.go(next.is_done(), &seen.places[0], facts.iter().cloned(), &next.left).await? {
+        return Ok(next);
     }
     let plan: Plan = plan(next.actions.clone());
     let applied = pass.apply(&seen.places[0], &grounds.account.write(posture.region.clone()), &plan).await;
@@ -194,20 +182,8 @@ async fn leave(pass: &Pass<'_, crds::RegionPosture>) -> kube::Result<Next> {
         .filter(|done| matches!(done.tried, Tried::Done(_)) && lets_go(&done.action.write))
         .map(|done| done.action.write.target())
         .collect();
-    if !untagged.is_empty() {
-        pass.say_kept(&untagged).await;
-    }
-    let (reason, message) = next.standing();
-    pass.say_deleting(Standing {
-        places: &seen.places,
-        reason,
-        message: &message,
-        unused_since: None,
-        retry_after: None,
-        watch: &next.watch,
-        applied: &applied,
-    })
-    .await
+    pass.say_kept(&untagged).await;
+    pass.say_parting(&seen.places, &next, &applied).await
 }
 
 /// Whether a write takes our ownership off what stays.

@@ -218,15 +218,9 @@ async fn leave(pass: &Pass<'_, VpcPosture>) -> kube::Result<Next> {
         && pass.before.deletion.is_none()
         && status::is_true(&pass.before.conditions, condition::READY);
     let next = farewell(posture, &view, &memory, &interfaces, Departure { began, settled, now });
-    let gone = next.stage == Stage::Gone;
-    if gone && !ctx.local(pass.key, |local| std::mem::replace(&mut local.nothing_left, true)) {
-        // A list may be older than what it lacks: only lists that are read now can say that nothing is left.
-        place.need(pass.key, [FactKey::Endpoints, FactKey::SecurityGroups]);
-        return Ok(Next::Await);
-    }
-    ctx.local(pass.key, |local| local.nothing_left = gone);
-    if gone {
-        return pass.gone().await;
+    let lists = [FactKey::Endpoints, FactKey::SecurityGroups];
+    if let Some(next) = pass.go(next.stage == Stage::Gone, place, lists, &[]).await? {
+        return Ok(next);
     }
     let applied = if view.fit_to_write() {
         pass.apply(place, &grounds.account.write(posture.region.clone()), &plan(next.actions.clone())).await
