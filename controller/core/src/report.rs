@@ -431,7 +431,7 @@ fn summary(parts: &[&Part], circumstances: Circumstances<'_>) -> Vec<Condition> 
                 message: if compliant.status == Status::True {
                     message
                 } else {
-                    format!("evaluated, nothing written: {message}")
+                    truncate(&format!("evaluated, nothing written: {message}"), MAX_MESSAGE)
                 },
             }
         }
@@ -441,8 +441,7 @@ fn summary(parts: &[&Part], circumstances: Circumstances<'_>) -> Vec<Condition> 
         }
         _ => Condition { kind: "Ready", status: Status::False, reason, message },
     };
-    let ready = Condition { message: truncate(&ready.message, MAX_MESSAGE), ..ready };
-    vec![ready, Condition { message: truncate(&compliant.message, MAX_MESSAGE), ..compliant }]
+    vec![ready, compliant]
 }
 
 /// The reason that a person should see first.
@@ -1121,6 +1120,46 @@ mod tests {
         assert_eq!(ready(&World::converged()), "AWS is as declared");
         let open = ready(&World::with_group());
         assert!(open.starts_with("evaluated, nothing written: there is no"), "{open}");
+    }
+
+    #[test]
+    fn what_was_only_looked_at_stays_within_its_length() {
+        let mut verdict = Verdict::<()>::default();
+        verdict.pass(Facet::Account, "");
+        verdict.fail(Facet::SecurityGroup, Reason::SecurityGroupNotFound, "x".repeat(2 * MAX_MESSAGE));
+        let report = report(&verdict, &[], OBSERVE);
+        for kind in ["Ready", "Compliant"] {
+            let message = &condition(&report, kind).unwrap().message;
+            assert_eq!(message.chars().count(), MAX_MESSAGE, "{kind}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_holds_nothing_is_tried_again_only_where_that_may_help() {
+        let mut verdict = Verdict::<()>::default();
+        verdict.pass(Facet::Account, "");
+        let associate = Write::AssociateProfile { instance: "i-1".into(), profile: "managed".into() };
+        verdict.propose(Facet::InstanceProfiles, associate);
+        verdict.propose(Facet::SecurityGroup, Write::DeleteSecurityGroup { group: "sg-1".into() });
+        let [profile, group] = [&verdict.actions[0], &verdict.actions[1]];
+        let failed = |code| {
+            let operation = profile.write.operation();
+            Tried::Failed(Fault::from_answer(operation, code, 400, "AWS says so."))
+        };
+        for (tried, now, later) in [
+            (failed("InternalError"), true, true),
+            (failed("UnauthorizedOperation"), true, false),
+            (Tried::Braked(Duration::from_secs(60)), true, true),
+            (Tried::Done(Written::Done), false, false),
+            (Tried::NotTried, false, false),
+        ] {
+            let again = |action: &crate::evaluate::Action, circumstances| {
+                let applied = Applied { action: action.clone(), tried: tried.clone() };
+                report(&verdict, &[applied], circumstances).again
+            };
+            assert_eq!([again(profile, ENFORCE), again(profile, DENIED_LONG)], [now, later], "{tried:?}");
+            assert!(!again(group, ENFORCE), "what holds the object has its own turn: {tried:?}");
+        }
     }
 
     #[test]

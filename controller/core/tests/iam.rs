@@ -309,6 +309,40 @@ fn everything_fits_into_aws_limits() {
 }
 
 #[test]
+fn what_aws_would_just_take_is_printed() {
+    // As long as need be, by texts that are there so many times.
+    let settings = |regions: usize, cluster: usize| Settings {
+        regions: [format!("ap-{}", "s".repeat(regions))].into(),
+        cluster_id: "c".repeat(cluster),
+        ..settings()
+    };
+    let vpc = |s: &Settings| s.length(&iam::enforce(s, Kind::VpcPosture), Some(ACCOUNT));
+    let both = |s: &Settings| vpc(s) + s.length(&iam::observe(s), Some(ACCOUNT));
+    let wanted = |limit: usize, length: &dyn Fn(&Settings) -> usize| {
+        let few = settings(1, 1);
+        let [base, region, cluster] = [&few, &settings(2, 1), &settings(1, 2)].map(length);
+        let [region, cluster] = [region - base, cluster - base];
+        let at = (1..limit).rev().find_map(|n| {
+            let left = limit.checked_sub(base + n * region)?;
+            (cluster > 0 && left % cluster == 0).then(|| settings(1 + n, 1 + left / cluster))
+        });
+        let at = at.expect("no such length");
+        assert_eq!(length(&at), limit);
+        at
+    };
+    let part = Part::Enforce(Kind::VpcPosture);
+    for (settings, format) in
+        [(wanted(MANAGED_POLICY_LIMIT, &vpc), Format::Json), (wanted(INLINE_POLICIES_LIMIT, &both), Format::Terraform)]
+    {
+        let account = [ACCOUNT.to_owned()];
+        render(&settings, part, format, &account).unwrap();
+        let longer = Settings { cluster_id: format!("{}c", settings.cluster_id), ..settings };
+        let refusal = render(&longer, part, format, &account).unwrap_err().to_string();
+        assert!(refusal.contains("IAM allows"), "{refusal}");
+    }
+}
+
+#[test]
 fn what_aws_would_not_take_is_not_printed() {
     let long = Settings {
         managed_policies: (0..100).map(|n| format!("arn:aws:iam::{ACCOUNT}:policy/{}{n}", "p".repeat(90))).collect(),
@@ -324,6 +358,11 @@ fn what_aws_would_not_take_is_not_printed() {
     let inline = Settings { regions: (0..130).map(|n| format!("ap-southeast-{n:03}")).collect(), ..settings() };
     assert!(render(&inline, Part::All, Format::Json, &[]).is_ok());
     let refusal = render(&inline, Part::All, Format::Terraform, &[]).unwrap_err().to_string();
+    assert!(refusal.contains("10240 inline"), "{refusal}");
+    // A template has what the enforcing role reads in the role too.
+    let vpc = Part::Enforce(Kind::VpcPosture);
+    assert!(render(&inline, vpc, Format::Json, &[]).is_ok());
+    let refusal = render(&inline, vpc, Format::CloudFormation, &[]).unwrap_err().to_string();
     assert!(refusal.contains("10240 inline"), "{refusal}");
     let refusal = render(&everything(), account, Format::Terraform, &[]).unwrap_err().to_string();
     assert!(refusal.contains("--kind"), "{refusal}");
