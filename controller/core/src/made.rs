@@ -69,37 +69,82 @@ impl Made {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::{
-        facts::{Tags, iam::Profile},
+        facts::{
+            Tags,
+            iam::{Profile, Role},
+        },
         snapshot::FactValue,
         testing::at,
+        write::NewRole,
     };
 
     fn profile(change: ProfileChange) -> Write {
         Write::Profile { profile: "web".into(), change }
     }
 
+    fn role(change: RoleChange) -> Write {
+        Write::Role { role: "web".into(), change }
+    }
+
     #[test]
     fn what_was_made_is_remembered_until_it_is_shown_or_long_ago() {
-        let create = profile(ProfileChange::Create { path: "/".into(), tags: Tags::new() });
-        let mut facts = Snapshot::default();
-        let mut made = Made::default();
-        made.add(&create, at(0));
-        made.add(&profile(ProfileChange::AddRole("web".into())), at(0));
-        assert_eq!(made.fresh(), Fresh { profiles: ["web".into()].into(), ..Fresh::default() });
-        facts.note(&FactKey::Profile("web".into()), Ok(FactValue::Profile(None)), at(1));
-        for (seconds, known) in [(1, true), (299, true), (300, false)] {
-            let mut made = made.clone();
-            made.settle(&facts, at(seconds));
-            assert_eq!(!made.fresh().profiles.is_empty(), known, "{seconds}");
-        }
         let shown = Profile { name: "web".into(), arn: String::new(), path: "/".into(), role: None, tags: Tags::new() };
-        facts.note(&FactKey::Profile("web".into()), Ok(FactValue::Profile(Some(shown))), at(2));
-        let mut settled = made.clone();
-        settled.settle(&facts, at(2));
-        assert_eq!(settled.fresh(), Fresh::default());
-        made.add(&profile(ProfileChange::Delete), at(1));
-        assert_eq!(made.fresh(), Fresh::default());
+        let profiles = (
+            FactKey::Profile("web".into()),
+            [
+                profile(ProfileChange::Create { path: "/".into(), tags: Tags::new() }),
+                profile(ProfileChange::AddRole("web".into())),
+                profile(ProfileChange::Delete),
+            ],
+            Fresh { profiles: ["web".into()].into(), ..Fresh::default() },
+            [FactValue::Profile(None), FactValue::Profile(Some(shown))],
+        );
+        let (path, trust, description, boundary) = ("/".to_owned(), "{}".to_owned(), String::new(), None);
+        let new = NewRole { path, trust, description, boundary, tags: Tags::new() };
+        let shown = Role {
+            name: "web".into(),
+            arn: String::new(),
+            path: new.path.clone(),
+            trust: new.trust.clone(),
+            boundary: None,
+            policies: BTreeSet::new(),
+            inline: BTreeMap::new(),
+            tags: Tags::new(),
+        };
+        let roles = (
+            FactKey::Role("web".into()),
+            [
+                role(RoleChange::Create(Box::new(new))),
+                role(RoleChange::PutInline("{}".to_owned())),
+                role(RoleChange::Delete),
+            ],
+            Fresh { roles: ["web".into()].into(), ..Fresh::default() },
+            [FactValue::Role(None), FactValue::Role(Some(shown))],
+        );
+        for (key, [create, change, delete], remembered, [absent, shown]) in [profiles, roles] {
+            let mut facts = Snapshot::default();
+            let mut made = Made::default();
+            made.add(&change, at(0));
+            assert_eq!(made.fresh(), Fresh::default(), "{key:?}");
+            made.add(&create, at(0));
+            made.add(&change, at(0));
+            assert_eq!(made.fresh(), remembered);
+            facts.note(&key, Ok(absent), at(1));
+            for (seconds, known) in [(1, true), (299, true), (300, false)] {
+                let mut made = made.clone();
+                made.settle(&facts, at(seconds));
+                assert_eq!(made.fresh() == remembered, known, "{key:?} {seconds}");
+            }
+            facts.note(&key, Ok(shown), at(2));
+            let mut settled = made.clone();
+            settled.settle(&facts, at(2));
+            assert_eq!(settled.fresh(), Fresh::default());
+            made.add(&delete, at(1));
+            assert_eq!(made.fresh(), Fresh::default());
+        }
     }
 }

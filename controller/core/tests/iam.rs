@@ -309,6 +309,14 @@ fn everything_fits_into_aws_limits() {
 }
 
 #[test]
+fn each_kind_has_its_names() {
+    let names = Kind::ALL.map(|kind| (kind.name(), kind.policy()));
+    let expected =
+        [("vpc-posture", "enforce"), ("region-posture", "enforce-region"), ("account-posture", "enforce-account")];
+    assert_eq!(names, expected);
+}
+
+#[test]
 fn what_aws_would_just_take_is_printed() {
     // As long as need be, by texts that are there so many times.
     let settings = |regions: usize, cluster: usize| Settings {
