@@ -387,6 +387,12 @@ mod tests {
             (vec![when(json!({ "StringEquals": { "aws:SourceAccount": "444455556666" } }))], Refused),
             (vec![when(json!({ "StringNotEquals": { "aws:SourceAccount": "444455556666" } }))], Allowed),
             (
+                vec![when(
+                    json!({ "StringNotEqualsIgnoreCase": { "aws:PrincipalServiceName": "Events.Amazonaws.com" } }),
+                )],
+                Refused,
+            ),
+            (
                 vec![when(json!({ "StringEqualsIgnoreCase": { "aws:PrincipalServiceName": "Events.Amazonaws.com" } }))],
                 Allowed,
             ),

@@ -662,6 +662,29 @@ mod tests {
     }
 
     #[test]
+    fn what_only_takes_something_from_iam() {
+        let role = |change| Write::Role { role: "a".into(), change };
+        let profile = |change| Write::Profile { profile: "a".into(), change };
+        let keys = || BTreeSet::from(["a".to_owned()]);
+        for (write, takes_away) in [
+            (role(RoleChange::Trust("{}".to_owned())), false),
+            (role(RoleChange::PutInline("{}".to_owned())), false),
+            (role(RoleChange::Tag(Tags::new())), false),
+            (role(RoleChange::DeleteInline("a".to_owned())), true),
+            (role(RoleChange::Untag(keys())), true),
+            (role(RoleChange::Delete), true),
+            (profile(ProfileChange::AddRole("a".into())), false),
+            (profile(ProfileChange::Tag(Tags::new())), false),
+            (profile(ProfileChange::RemoveRole("a".into())), true),
+            (profile(ProfileChange::Untag(keys())), true),
+            (profile(ProfileChange::Delete), true),
+            (Write::DeleteSecurityGroup { group: "sg-1".into() }, false),
+        ] {
+            assert_eq!(write.takes_away(), takes_away, "{write:?}");
+        }
+    }
+
+    #[test]
     fn each_change_of_a_document_role_or_profile_is_a_call_of_its_own() {
         let tags = || Tags::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
         let keys = || BTreeSet::from(["a".to_owned(), "b".to_owned()]);
